@@ -1,0 +1,58 @@
+# Every command of the project. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+UV_VERSION := 0.13.9
+CACHE := $(or $(DORMOUSE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dormouse)
+UV := $(CACHE)/tools/uv-$(UV_VERSION)/bin/uv
+PY := .venv/bin/python
+
+.PHONY: help
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	@echo "installing uv $(UV_VERSION)"
+	@python3 -m venv $(CACHE)/tools/uv-$(UV_VERSION) 2>/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends python3-venv && python3 -m venv $(CACHE)/tools/uv-$(UV_VERSION); }
+	@$(CACHE)/tools/uv-$(UV_VERSION)/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.synced: $(UV) pyproject.toml uv.lock crds/pyproject.toml operator/pyproject.toml router/pyproject.toml runtime/pyproject.toml
+	@$(UV) sync -q --frozen --all-packages
+	@touch $@
+
+.PHONY: venv
+venv: .venv/.synced ## Make the Python environment (.venv)
+
+##@ The local cluster
+.PHONY: up down
+up: venv ## Bring everything up: cluster, images, chart, sample models; chat with a sleeping model
+	@$(PY) -m dev.up
+down: ## Stop the local cluster and remove every trace of it (state is kept; `make wipe` drops it too)
+	@python3 -m dev.cluster down
+.PHONY: wipe
+wipe: ## Like down, and drop the cluster's state
+	@python3 -m dev.cluster down --wipe
+
+##@ Checks
+.PHONY: check lint types imports unit controlplane e2e test format generate lock
+check: venv lint types imports unit ## Lint, types, import rules, drift and unit tests: under a minute
+lint: venv ## Lint and formatting
+	@.venv/bin/ruff check -q . && .venv/bin/ruff format -q --check . && $(PY) -m dev.generate --check
+types: venv ## mypy --strict
+	@.venv/bin/mypy
+imports: venv ## Import rules (import-linter)
+	@.venv/bin/lint-imports
+unit: venv ## Unit tests
+	@.venv/bin/pytest -q -m "not controlplane and not e2e and not engine"
+test: venv lint types imports ## Everything: what CI runs
+	@$(PY) -m dev.testbed
+	@.venv/bin/pytest
+e2e: venv ## Control-plane, engine and end-to-end tests
+	@$(PY) -m dev.testbed
+	@.venv/bin/pytest -m "controlplane or e2e or engine"
+format: venv ## Format the code
+	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .
+generate: venv ## Write generated files (CRDs, plain manifests) from their sources
+	@$(PY) -m dev.generate
+lock: $(UV) ## Update uv.lock
+	@$(UV) lock

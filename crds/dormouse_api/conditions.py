@@ -1,0 +1,104 @@
+"""The conditions and reasons a user sees on an InferenceModel, and which reasons mean that a call cannot be answered.
+
+Owns the closed lists. `operator/status.py` chooses among them; the router only asks `is_failure`.
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Positive polarity, as Kubernetes wants: True is the good or the finished state."""
+
+    READY = "Ready"
+    """A request sent now will be answered, perhaps after a wake."""
+    STORAGE_BOUND = "StorageBound"
+    MODEL_PULLED = "ModelPulled"
+    QUANTIZED = "Quantized"
+    RUNTIME_AVAILABLE = "RuntimeAvailable"
+    IDLE = "Idle"
+    """True: scaled to zero on purpose."""
+
+
+class Reason(StrEnum):
+    """Every reason of every condition. Those in `FAILURES` end a held call at once, with the condition's message."""
+
+    # Ready = True
+    SERVING = "Serving"
+    WAKING = "Waking"
+    SCALED_TO_ZERO = "ScaledToZero"
+    # Ready = False or Unknown, and on the way
+    PENDING = "Pending"
+    INSPECTING = "Inspecting"
+    PULLING = "Pulling"
+    QUANTIZING = "Quantizing"
+    INTERRUPTED = "Interrupted"
+    """A Job was cut off (eviction, restart); the next try goes on where it stopped."""
+    # The other conditions' good or neutral reasons
+    BOUND = "Bound"
+    WAITING_FOR_CONSUMER = "WaitingForConsumer"
+    PULLED = "Pulled"
+    QUANTIZED = "Quantized"
+    NOT_WANTED = "NotWanted"
+    POD_READY = "PodReady"
+    NO_POD = "NoPod"
+    IN_USE = "InUse"
+    # Failures of the pull (the puller's closed list)
+    UNAUTHORIZED = "Unauthorized"
+    GATED = "Gated"
+    NOT_FOUND = "NotFound"
+    RATE_LIMITED = "RateLimited"
+    NO_SPACE = "NoSpace"
+    STALLED = "Stalled"
+    CORRUPT = "Corrupt"
+    NETWORK = "Network"
+    UNSUPPORTED = "Unsupported"
+    """The repository holds nothing this runtime can serve (no safetensors, unknown source scheme, ...)."""
+    # Failures of the cluster
+    INVALID_SPEC = "InvalidSpec"
+    PROFILE_NOT_FOUND = "ProfileNotFound"
+    STORAGE_FAILED = "StorageFailed"
+    JOB_FAILED = "JobFailed"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    UNSCHEDULABLE = "Unschedulable"
+    # Failures of the engines
+    OUT_OF_MEMORY = "OutOfMemory"
+    QUANTIZATION_FAILED = "QuantizationFailed"
+    ENGINE_FAILED = "EngineFailed"
+
+
+PULL_FAILURES = frozenset(
+    {
+        Reason.UNAUTHORIZED,
+        Reason.GATED,
+        Reason.NOT_FOUND,
+        Reason.RATE_LIMITED,
+        Reason.NO_SPACE,
+        Reason.STALLED,
+        Reason.CORRUPT,
+        Reason.NETWORK,
+        Reason.UNSUPPORTED,
+    }
+)
+
+PERMANENT = frozenset(
+    {Reason.UNAUTHORIZED, Reason.GATED, Reason.NOT_FOUND, Reason.NO_SPACE, Reason.CORRUPT, Reason.UNSUPPORTED}
+)
+"""Reasons a retry does not cure: somebody must act first. The pull Job is not run again by itself for these."""
+
+FAILURES = PULL_FAILURES | {
+    Reason.INVALID_SPEC,
+    Reason.PROFILE_NOT_FOUND,
+    Reason.STORAGE_FAILED,
+    Reason.JOB_FAILED,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.UNSCHEDULABLE,
+    Reason.OUT_OF_MEMORY,
+    Reason.QUANTIZATION_FAILED,
+    Reason.ENGINE_FAILED,
+}
+"""With `Ready=False` and one of these reasons, a call is refused at once (503) with the condition's message."""
+
+
+def is_failure(reason: str) -> bool:
+    """Whether `reason`, found on `Ready=False`, means that waiting will not help. Unknown reasons do not."""
+    return reason in FAILURES

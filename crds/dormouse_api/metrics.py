@@ -1,0 +1,25 @@
+"""Names of every metric, once. Base units, suffixes as Prometheus wants them; never the engine's own prefix."""
+
+PREFIX = "dormouse"
+
+# router
+REQUESTS = f"{PREFIX}_requests_total"  # labels: model, dialect, code
+REQUEST_SECONDS = f"{PREFIX}_request_duration_seconds"  # labels: model, dialect
+FIRST_BYTE_SECONDS = f"{PREFIX}_time_to_first_byte_seconds"  # labels: model
+IN_FLIGHT = f"{PREFIX}_requests_in_flight"  # labels: model
+HELD = f"{PREFIX}_requests_held"  # labels: model
+HOLD_SECONDS = f"{PREFIX}_hold_duration_seconds"  # labels: model, outcome
+WAKES = f"{PREFIX}_wakes_total"  # labels: model
+REFUSED = f"{PREFIX}_requests_refused_total"  # labels: model, reason
+LEASE_WRITES = f"{PREFIX}_lease_writes_total"
+WATCH_EVENTS = f"{PREFIX}_watch_events_total"  # labels: resource
+# operator
+RECONCILES = f"{PREFIX}_operator_reconciles_total"  # labels: result
+RECONCILE_SECONDS = f"{PREFIX}_operator_reconcile_duration_seconds"
+QUEUE_DEPTH = f"{PREFIX}_operator_queue_depth"
+QUEUE_OLDEST_SECONDS = f"{PREFIX}_operator_queue_oldest_seconds"
+API_WRITES = f"{PREFIX}_operator_api_writes_total"  # labels: kind, verb
+MODELS = f"{PREFIX}_operator_models"  # labels: reason
+# runtime
+RUNTIME_STAGE = f"{PREFIX}_runtime_stage"  # labels: stage
+RUNTIME_START_SECONDS = f"{PREFIX}_runtime_start_duration_seconds"  # labels: stage

@@ -1,0 +1,78 @@
+"""Every name two parts must agree on: group, labels, ports, paths, environment, and the names of children."""
+
+import hashlib
+
+GROUP = "dormouse.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+MODEL_KIND = "InferenceModel"
+MODEL_PLURAL = "inferencemodels"
+PROFILE_KIND = "RuntimeProfile"
+PROFILE_PLURAL = "runtimeprofiles"
+CATEGORY = "dormouse"
+
+FIELD_MANAGER = "dormouse"
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "dormouse"
+LABEL_MODEL = f"{GROUP}/model"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+
+COMPONENT_INSPECT = "inspect"
+COMPONENT_PULL = "pull"
+COMPONENT_QUANTIZE = "quantize"
+COMPONENT_RUNTIME = "runtime"
+COMPONENT_WEIGHTS = "weights"
+
+ANNOTATION_SERVED_NAMES = f"{GROUP}/served-names"
+
+PORT_SERVING = 8000
+"""Runtime pod: the engine's own OpenAI HTTP."""
+PORT_ADMIN = 8001
+"""Runtime pod: the supervisor. Pull pod: the progress endpoint."""
+PORT_ROUTER = 8080
+"""Router pod: every client API. Its Service offers it on 80 and on Ollama's 11434."""
+PORT_OLLAMA = 11434
+PORT_OPS = 9090
+"""Router and operator pods: /metrics, /livez, /readyz; in the router also /demand."""
+
+MODELS_DIR = "/models"
+CACHE_DIR = "/cache"
+SUBPATH_MODELS = "models"
+SUBPATH_CACHE = "cache"
+TOKEN_DIR = "/var/run/dormouse/token"  # noqa: S105 - a path, not a token
+TOKEN_FILE = f"{TOKEN_DIR}/token"
+TERMINATION_LOG = "/dev/termination-log"
+MARKER = ".dormouse.json"
+
+ENV_RUNTIME_CONFIG = "DORMOUSE_RUNTIME"
+"""JSON of `dormouse_api.runtime.RuntimeConfig`, in the runtime pod and the quantize Job."""
+
+MAX_MODEL_NAME = 40
+"""Longest `metadata.name` of a model: the longest child name stays a DNS label of at most 63 characters."""
+
+RUN_AS_USER = 10001
+"""User and group of every pod Dormouse makes; also the volume's fsGroup."""
+
+
+def digest(*parts: str, length: int = 8) -> str:
+    """A short stable hash of `parts` (hex, `length` characters), for names derived from their input."""
+    text = "\0".join(parts).encode()
+    return hashlib.sha256(text).hexdigest()[:length]
+
+
+def runtime_name(model: str) -> str:
+    """Name of the model's Deployment, Service and Lease."""
+    return f"{model}-runtime"
+
+
+def weights_name(model: str) -> str:
+    """Name of the model's PersistentVolumeClaim."""
+    return f"{model}-weights"
+
+
+def job_name(model: str, stage: str, *inputs: str) -> str:
+    """Name of a stage's Job: the same inputs give the same name, so a done stage is never done again."""
+    return f"{model}-{stage}-{digest(*inputs)}"

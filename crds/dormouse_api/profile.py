@@ -1,0 +1,103 @@
+"""RuntimeProfile v1alpha1 (cluster-scoped): what an administrator lets models run on.
+
+Everything that could turn a model into privilege (image, resources, node, remote code) is here and not in the model.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from dormouse_api.base import ApiObject
+from dormouse_api.model import ObjectName, Quantity
+from dormouse_api.schema import rules
+
+ResourceMap = Annotated[
+    dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=32)]], Field(max_length=16)
+]
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]], Field(max_length=16)
+]
+
+
+class RemoteCode(StrEnum):
+    FORBIDDEN = "Forbidden"
+    ALLOWED = "Allowed"
+
+
+class Device(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class PullPolicy(StrEnum):
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class UpdateStrategy(StrEnum):
+    RECREATE = "Recreate"
+    ROLLING_UPDATE = "RollingUpdate"
+
+
+class Resources(ApiObject):
+    requests: ResourceMap | None = None
+    limits: ResourceMap | None = None
+
+
+class Accelerator(ApiObject):
+    """The devices one pod takes."""
+
+    resource: Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9.-]+/[a-zA-Z0-9._-]+$")]
+    """Extended resource name, such as nvidia.com/gpu."""
+    count: Annotated[int, Field(ge=1, le=16)] = 1
+    memory: Quantity
+    """Memory of one device."""
+
+
+class TolerationOperator(StrEnum):
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class Toleration(ApiObject):
+    key: Annotated[str, Field(max_length=317)] | None = None
+    operator: TolerationOperator = TolerationOperator.EQUAL
+    value: Annotated[str, Field(max_length=63)] | None = None
+    effect: Annotated[str, Field(pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$", max_length=16)] | None = None
+
+
+class RuntimeProfileSpec(ApiObject):
+    """What a model that names this profile runs on."""
+
+    model_config = ApiObject.model_config | {
+        "json_schema_extra": rules(
+            (
+                "self.device == 'cpu' || has(self.accelerator)",
+                "a profile with device cuda must name its accelerator: set spec.accelerator.resource and .memory",
+            ),
+        )
+    }
+
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+    """Image of the runtime, made from Dockerfile.runtime."""
+    image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    device: Device
+    resources: Resources = Resources()
+    accelerator: Accelerator | None = None
+    kv_cache_memory: Quantity
+    """Memory set aside for the KV cache, always passed to the engine: unset, vLLM takes nearly all there is."""
+    max_num_seqs: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Sequences one pod decodes at once."""
+    shared_memory: Quantity = "1Gi"
+    """Size of /dev/shm."""
+    start_seconds: Annotated[int, Field(ge=10, le=7200)] = 1200
+    """Longest start of an engine; one that takes longer is passed over."""
+    node_selector: Labels | None = None
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
+    runtime_class_name: ObjectName | None = None
+    remote_code: RemoteCode = RemoteCode.FORBIDDEN
+    """Whether a model's own Python code may run (transformers' trust_remote_code), pinned to the pulled commit."""
+    update_strategy: UpdateStrategy = UpdateStrategy.RECREATE
+    """Recreate never needs a second device; RollingUpdate where there is room for one."""
