@@ -4,10 +4,11 @@ Owns shapes, bounds, defaults and the CEL rules; `schema.py` turns them into the
 something obeys it. Every bound is there for the API server's CEL cost estimate as much as for sanity.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from dormouse_api.base import ApiObject
 from dormouse_api.names import MAX_MODEL_NAME
@@ -27,9 +28,23 @@ ServedName = Annotated[
 
 SOURCE_PATTERN = (
     r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-    r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){1,8}"
-    r"|pvc://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,8})$"
+    r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._-]*){1,8}"
+    r"|pvc://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[A-Za-z0-9][A-Za-z0-9._-]*){0,8})$"
 )
+
+SOURCE_RULE = rules(
+    (
+        f"self.matches('{SOURCE_PATTERN}')",
+        "source.uri must be hf://organisation/name, s3://bucket/path or pvc://claim/path",
+    ),
+)
+
+
+def _known_source(uri: str) -> str:
+    if not re.fullmatch(SOURCE_PATTERN, uri):
+        raise ValueError(SOURCE_RULE["x-kubernetes-validations"][0]["message"])
+    return uri
+
 
 ENGINE_ARGS = (
     "--block-size",
@@ -88,7 +103,7 @@ class Source(ApiObject):
         )
     }
 
-    uri: Annotated[str, Field(max_length=300, pattern=SOURCE_PATTERN)]
+    uri: Annotated[str, Field(max_length=300, json_schema_extra=SOURCE_RULE), AfterValidator(_known_source)]
     """hf://org/name, s3://bucket/path or pvc://claim/path. Cannot be changed."""
     revision: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = "main"
     """Branch, tag or commit; resolved to a commit in status. Changing it rolls the model."""
@@ -151,7 +166,7 @@ class EngineSpec(ApiObject):
                 f"!has(self.args) || self.args.all(a, a.split('=')[0] in {list(ENGINE_ARGS)})",
                 "engine.args may only hold: "
                 + ", ".join(ENGINE_ARGS)
-                + "; ask the administrator to add others to the profile",
+                + "; other flags are the administrator's: RuntimeProfile spec.args",
             ),
             (
                 "self.order.all(x, self.order.exists_one(y, x == y))",

@@ -92,6 +92,14 @@ class RuntimeProfileSpec(ApiObject):
     """Sequences one pod decodes at once."""
     shared_memory: Quantity = "1Gi"
     """Size of /dev/shm."""
+    args: (
+        Annotated[
+            list[Annotated[str, Field(max_length=512, pattern=r"^--[a-z][a-z0-9-]*(=[^\n\r]*)?$")]],
+            Field(max_length=32),
+        ]
+        | None
+    ) = None
+    """vLLM flags for every model of this profile; a model's own engine.args come after them and win."""
     start_seconds: Annotated[int, Field(ge=10, le=7200)] = 1200
     """Longest start of an engine; one that takes longer is passed over."""
     node_selector: Labels | None = None

@@ -43,8 +43,8 @@ def _node(node: Schema, defs: dict[str, Schema]) -> Schema:
             out[key] = node[key]
     out |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
     if isinstance(out.get("default"), dict):
-        # nested objects default themselves, so the parent's default only has to make the parent exist
-        out["default"] = {}
+        # the API server checks CEL rules on the default before it fills in nested ones: it must be whole, without nulls
+        out["default"] = {key: value for key, value in out["default"].items() if value is not None}
     if "const" in node:
         out["enum"] = [node["const"]]
     if "properties" in node:

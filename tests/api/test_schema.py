@@ -62,6 +62,7 @@ def test_patterns_are_anchored() -> None:
 
 class Inner(BaseModel):
     depth: Annotated[int, Field(ge=1)] = 3
+    note: str | None = None
 
 
 class Outer(BaseModel):
@@ -69,9 +70,9 @@ class Outer(BaseModel):
     label: Annotated[str, Field(max_length=5)] | None = None
 
 
-def test_a_nested_default_makes_the_parent_exist_and_no_more() -> None:
+def test_the_default_of_a_nested_object_is_whole_and_without_nulls() -> None:
     schema = structural(Outer.model_json_schema())
-    assert schema["properties"]["inner"]["default"] == {}
+    assert schema["properties"]["inner"]["default"] == {"depth": 3}
     assert schema["properties"]["inner"]["properties"]["depth"] == {
         "type": "integer",
         "default": 3,
