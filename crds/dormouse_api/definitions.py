@@ -1,9 +1,10 @@
 """The two CustomResourceDefinitions, as plain data ready to be written as YAML."""
 
 from dormouse_api import names
-from dormouse_api.model import NAME_RULE, InferenceModelSpec, InferenceModelStatus
+from dormouse_api.model import NAME_RULE, InferenceModelSpec
 from dormouse_api.profile import RuntimeProfileSpec
 from dormouse_api.schema import Schema, crd, structural
+from dormouse_api.status import InferenceModelStatus
 
 
 def _ready(field: str) -> str:

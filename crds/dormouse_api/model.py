@@ -1,4 +1,4 @@
-"""InferenceModel v1alpha1: the one object a user writes, and the status the operator writes.
+"""InferenceModel v1alpha1: the one object a user writes (its status, which the operator writes, is in `status.py`).
 
 Owns shapes, bounds, defaults and the CEL rules; `schema.py` turns them into the CRD. A field is here only when
 something obeys it. Every bound is there for the API server's CEL cost estimate as much as for sanity.
@@ -8,7 +8,7 @@ import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field
 
 from dormouse_api.base import ApiObject
 from dormouse_api.names import MAX_MODEL_NAME
@@ -242,100 +242,3 @@ NAME_RULE = rules(
         "and not ending with '-': put any other name into spec.aliases",
     ),
 )
-
-# ---------------------------------------------------------------------------------------------------- status
-
-Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
-Text = Annotated[str, Field(max_length=4096)]
-Word = Annotated[str, Field(max_length=128)]
-
-
-class Condition(ApiObject):
-    """A standard Kubernetes condition."""
-
-    type: Word
-    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=7)]
-    reason: Word
-    message: Text
-    observed_generation: int
-    last_transition_time: Timestamp
-
-
-class PullStatus(ApiObject):
-    """The pull while it runs."""
-
-    stage: Word
-    bytes: int
-    total: int
-    bytes_per_second: int
-    eta_seconds: int | None = None
-    percent: Annotated[int, Field(ge=0, le=100)] = 0
-    file: Annotated[str, Field(max_length=1024)] | None = None
-
-
-class EngineAttempt(ApiObject):
-    """An engine that was tried and passed over, and why."""
-
-    engine: Word
-    reason: Word
-    message: Text
-    seconds: int = 0
-
-
-class EngineStatus(ApiObject):
-    """Which engine serves, or served last."""
-
-    name: Word
-    quantization: Word
-    attempts: Annotated[list[EngineAttempt], Field(max_length=8)] | None = None
-    """Engines tried before it, with the reason each was passed over."""
-
-
-class StageTime(ApiObject):
-    """One stage of a start, in milliseconds from the moment the wake was asked for."""
-
-    stage: Word
-    at_milliseconds: int
-
-
-class ColdStart(ApiObject):
-    """One recorded start."""
-
-    at: Timestamp
-    seconds: int
-    engine: Word
-    stages: Annotated[list[StageTime], Field(max_length=16)]
-
-
-class InferenceModelStatus(ApiObject):
-    """What the operator saw."""
-
-    conditions: (
-        Annotated[
-            list[Condition],
-            Field(
-                max_length=16,
-                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-            ),
-        ]
-        | None
-    ) = None
-    observed_generation: int | None = None
-    served_names: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=32)] | None = None
-    commit: Word | None = None
-    bytes: int | None = None
-    """Bytes of the weights as pulled."""
-    architecture: Word | None = None
-    parameters: int | None = None
-    context_length: int | None = None
-    capabilities: Annotated[list[Word], Field(max_length=16)] | None = None
-    quantization: Word | None = None
-    """What `auto` came to."""
-    progress: Word | None = None
-    """One word for `kubectl get`: 42% while pulling."""
-    pull: PullStatus | None = None
-    engine: EngineStatus | None = None
-    cold_starts: Annotated[list[ColdStart], Field(max_length=5)] | None = None
-    replicas: int | None = None
-    ready_replicas: int | None = None
-    selector: Annotated[str, Field(max_length=256)] | None = None

@@ -1,0 +1,130 @@
+"""The status of an InferenceModel: what the operator saw and decided. Only the operator writes it.
+
+Owns shapes and bounds. Knows nothing of how any of it is found out.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
+
+from dormouse_api.base import ApiObject
+
+Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Text = Annotated[str, Field(max_length=4096)]
+Word = Annotated[str, Field(max_length=128)]
+
+
+class Condition(ApiObject):
+    """A standard Kubernetes condition."""
+
+    type: Word
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", max_length=7)]
+    reason: Word
+    message: Text
+    observed_generation: int
+    last_transition_time: Timestamp
+
+
+class PullStatus(ApiObject):
+    """The pull while it runs."""
+
+    stage: Word
+    bytes: int
+    total: int
+    bytes_per_second: int
+    eta_seconds: int | None = None
+    percent: Annotated[int, Field(ge=0, le=100)] = 0
+    file: Annotated[str, Field(max_length=1024)] | None = None
+
+
+class EngineAttempt(ApiObject):
+    """An engine that was tried and passed over, and why."""
+
+    engine: Word
+    reason: Word
+    message: Text
+    seconds: int = 0
+
+
+class EngineStatus(ApiObject):
+    """Which engine serves, or served last."""
+
+    name: Word
+    quantization: Word
+    attempts: Annotated[list[EngineAttempt], Field(max_length=8)] | None = None
+    """Engines tried before it, with the reason each was passed over."""
+
+
+class StageTime(ApiObject):
+    """One stage of a start, in milliseconds from the moment the wake was asked for."""
+
+    stage: Word
+    at_milliseconds: int
+
+
+class ColdStart(ApiObject):
+    """One recorded start."""
+
+    at: Timestamp
+    seconds: int
+    engine: Word
+    stages: Annotated[list[StageTime], Field(max_length=16)]
+
+
+class Inspected(ApiObject):
+    """What inspection found that later stages need; kept here because Jobs and their pods go."""
+
+    key: Word
+    """Hash of what was inspected (source and revision): another key means inspecting anew."""
+    files: int = 0
+    dtype: Word | None = None
+    native_quantization: Word | None = None
+    """The quantization the weights already carry."""
+    model_type: Word | None = None
+    embedding_length: int | None = None
+    remote_code: bool = False
+    """The repository needs its own Python code."""
+
+
+class Volume(ApiObject):
+    """What is known to lie whole on the volume; void when the claim is another one."""
+
+    claim_uid: Word
+    folders: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=8)]
+    """Folders below /models that were finished, such as <commit> and <commit>-int4."""
+
+
+class InferenceModelStatus(ApiObject):
+    """What the operator saw."""
+
+    conditions: (
+        Annotated[
+            list[Condition],
+            Field(
+                max_length=16,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            ),
+        ]
+        | None
+    ) = None
+    observed_generation: int | None = None
+    served_names: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=32)] | None = None
+    commit: Word | None = None
+    bytes: int | None = None
+    """Bytes of the weights as pulled."""
+    architecture: Word | None = None
+    parameters: int | None = None
+    context_length: int | None = None
+    capabilities: Annotated[list[Word], Field(max_length=16)] | None = None
+    quantization: Word | None = None
+    """What `auto` came to."""
+    inspected: Inspected | None = None
+    volume: Volume | None = None
+    progress: Word | None = None
+    """One word for `kubectl get`: 42% while pulling."""
+    pull: PullStatus | None = None
+    engine: EngineStatus | None = None
+    cold_starts: Annotated[list[ColdStart], Field(max_length=5)] | None = None
+    replicas: int | None = None
+    ready_replicas: int | None = None
+    selector: Annotated[str, Field(max_length=256)] | None = None
