@@ -1,0 +1,99 @@
+"""One model as the router knows it: the InferenceModel of the API server, read into one frozen value.
+
+Owns how an object of the API becomes a record and what its conditions mean to a caller. Knows nothing of endpoints,
+of requests, nor of where the object came from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dormouse_api.conditions import PERMANENT, ConditionType, Reason, is_failure
+from dormouse_api.lease import parse_time
+from dormouse_api.model import InferenceModelSpec
+from dormouse_api.status import Condition, InferenceModelStatus
+
+Key = tuple[str, str]
+"""(namespace, metadata.name)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An InferenceModel. `spec` and `status` are the API's own types; the rest is what the router asks most."""
+
+    namespace: str
+    name: str
+    """metadata.name: also the name under which the engine knows the model."""
+    uid: str
+    created: float
+    """Seconds since the epoch."""
+    version: str
+    """metadata.resourceVersion."""
+    served: tuple[str, ...]
+    """Every name a client may call it by; the first is `name`, the last `<namespace>/<name>`."""
+    spec: InferenceModelSpec
+    status: InferenceModelStatus
+    deleting: bool
+    ready: bool
+    """The Ready condition: a call sent now will be answered, perhaps after a wake."""
+    reason: str
+    """Reason of the Ready condition, such as ScaledToZero, Pulling or Gated. Pending where nobody has said yet."""
+    message: str
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def failed(self) -> bool:
+        """Waiting will not help: a call is refused at once with `message`."""
+        return not self.ready and is_failure(self.reason)
+
+    @property
+    def permanent(self) -> bool:
+        """A failure that no retry cures: somebody must act first."""
+        return self.failed and self.reason in PERMANENT
+
+    @property
+    def quantization(self) -> str:
+        """What the weights are served as, as far as known: the engine's word, else the operator's, else the wish."""
+        status = self.status
+        if status.engine is not None:
+            return status.engine.quantization
+        return status.quantization or self.spec.quantization.value
+
+
+def record_from(obj: Mapping[str, Any]) -> Record:
+    """The record of an InferenceModel as the API server sends it. ValueError (pydantic's) where it is not one."""
+    meta = obj["metadata"]
+    spec = InferenceModelSpec.model_validate(obj.get("spec") or {})
+    status = InferenceModelStatus.model_validate(obj.get("status") or {})
+    condition = _ready(status)
+    return Record(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        created=parse_time(meta["creationTimestamp"]),
+        version=meta.get("resourceVersion", ""),
+        served=_served(meta["namespace"], meta["name"], spec, status),
+        spec=spec,
+        status=status,
+        deleting="deletionTimestamp" in meta,
+        ready=condition is not None and condition.status == "True",
+        reason=Reason.PENDING if condition is None else condition.reason,
+        message="The operator has not looked at this model yet." if condition is None else condition.message,
+    )
+
+
+def _ready(status: InferenceModelStatus) -> Condition | None:
+    return next((c for c in status.conditions or () if c.type == ConditionType.READY), None)
+
+
+def _served(namespace: str, name: str, spec: InferenceModelSpec, status: InferenceModelStatus) -> tuple[str, ...]:
+    """The operator's word, or what it will be: a model is callable before the operator has seen it."""
+    names = status.served_names or [name, *(spec.aliases or ())]
+    return tuple(dict.fromkeys([*names, f"{namespace}/{name}"]))

@@ -1,0 +1,234 @@
+"""What a dialect may ask of the rest of the router. Types and protocols only: no socket, no cluster, no framework.
+
+A dialect turns a client's request into a `Call`, and what comes back into the client's own words. Who is asked, whether
+the model must wake first, how long that may take and what happens when the engine dies is the gateway's business.
+
+A client that leaves cancels the task that serves it (`asyncio.CancelledError` comes out of whatever is awaited), so a
+dialect watches for nothing: it only has to use `async with` and `try/finally`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dormouse_api.model import InferenceModelSpec
+from dormouse_router.catalog.record import Record
+
+Headers = list[tuple[bytes, bytes]]
+"""As ASGI has them: lower-case names."""
+
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+EMBEDDINGS = "/v1/embeddings"
+FOREVER = -1.0
+"""`Call.keep_alive` that never ends (any negative number means the same)."""
+
+
+class Refusal(Exception):  # noqa: N818 - an answer to the caller, not a fault of ours
+    """The call is not served. Each dialect words it in its own envelope; `message` already holds the fix."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        """`status` is HTTP's. `retry_after`: seconds (429, 503). `should_retry`: x-should-retry, where it is known."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        """OpenAI's machine-readable word: model_not_found, invalid_type, rate_limit_exceeded, model_loading, ..."""
+        self.param = param
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a held caller may be told while its model wakes."""
+
+    record: Record
+    stage: str
+    """Reason of the Ready condition: Waking, Pulling, Quantizing, ..."""
+    waited: float
+    """Seconds held so far."""
+    remaining: float | None
+    """Estimated seconds to go, where an estimate exists."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request for an engine. `body` is what the engine gets, byte for byte; its model must be `record.name`."""
+
+    record: Record
+    path: str
+    """On the engine: CHAT, COMPLETIONS or EMBEDDINGS."""
+    body: bytes
+    dialect: str
+    """openai, ollama or native: a label of the metrics."""
+    stream: bool = False
+    keep_alive: float | None = None
+    """Seconds the model shall stay awake after this call; None: its idleSeconds; 0: unload; negative: for ever."""
+    request_id: str = ""
+    headers: Headers = field(default_factory=list)
+    """More headers for the engine (traceparent and the like)."""
+    waiting: Callable[[Waiting], Awaitable[None]] | None = None
+    """Called while the call is held, first after a few seconds, then at an interval: for SSE comments."""
+
+
+class Upstream(Protocol):
+    """An engine's answer whose head has come. Iterate `chunks`, or await `body`; leaving the context cancels it."""
+
+    status: int
+    headers: Headers
+    record: Record
+    hold_seconds: float
+    """How long the call waited for its model to wake; 0.0 when the model was awake."""
+
+    @property
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes: pieces of any size, never empty. `UpstreamCut` when the engine dies in the middle."""
+        ...
+
+    async def body(self) -> bytes:
+        """The whole body (bounded: 64 MiB). `UpstreamCut` when the engine dies in the middle."""
+        ...
+
+
+class UpstreamCut(Exception):  # noqa: N818
+    """The engine went away, or went silent, in the middle of its answer: say so in-band. The text is for the client."""
+
+
+class Gateway(Protocol):
+    """The catalogue, the hold and the data plane behind one door."""
+
+    def find(self, name: str, *, exact: bool = True) -> Record:
+        """The model served as `name`. `exact=False` (Ollama): any case, `:latest` may be left out or added.
+
+        Raises Refusal 404 (model_not_found) whose message says how to pull it.
+        """
+        ...
+
+    def models(self) -> list[Record]:
+        """Every model, newest first. Never wakes anything."""
+        ...
+
+    def awake(self, record: Record) -> bool:
+        """Whether an engine is ready to answer for it now."""
+        ...
+
+    def open(self, call: Call) -> AbstractAsyncContextManager[Upstream]:
+        """Send `call`, waking its model first if it sleeps. Raises Refusal (404, 429, 502, 503) before the answer's
+        head. An engine's own 4xx/5xx is no Refusal: it is an `Upstream` with that status and the engine's JSON body.
+        """
+        ...
+
+    async def load(self, record: Record, keep_alive: float | None = None) -> float:
+        """Wake the model and wait until it can answer; seconds waited. Raises Refusal like `open`."""
+        ...
+
+    async def unload(self, record: Record) -> None:
+        """End the wish to stay awake now; calls in flight still finish."""
+        ...
+
+    async def awake_until(self, record: Record) -> float | None:
+        """When the model may sleep (seconds since the epoch), None where nobody wants it awake or nobody can say."""
+        ...
+
+
+class ModelStore(Protocol):
+    """Creating and deleting models, for the dialects that may (`Settings.pull`, `Settings.delete` are checked here)."""
+
+    async def create(self, name: str, spec: InferenceModelSpec, *, namespace: str | None = None) -> None:
+        """Create an InferenceModel; None is the default namespace.
+
+        Refusal 403 where pulling is forbidden, 409 where it exists, 400 with the API server's sentence where it is
+        invalid, 503 where the API server cannot be reached.
+        """
+        ...
+
+    async def delete(self, record: Record) -> None:
+        """Delete the InferenceModel. Refusal 403 where deleting is forbidden, 404 where it is gone, 503."""
+        ...
+
+    def watch(self, namespace: str, name: str) -> AsyncIterator[Record | None]:
+        """The record now (None: there is none yet) and again each time it changed; the last is None when deleted
+        after having been there. Ends only by being closed: leave it with `aclosing`.
+        """
+        ...
+
+    @property
+    def default_namespace(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer of a dialect."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
+
+
+class Request(Protocol):
+    """A client's request and the way back, over plain ASGI (`asgi.AsgiRequest`)."""
+
+    method: str
+    path: str
+    query: bytes
+    request_id: str
+    """The client's x-request-id, or ours."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the head of the answer is out: from then on errors travel in-band."""
+        ...
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header by its lower-case name."""
+        ...
+
+    async def body(self) -> bytes:
+        """The whole body, whatever its content type. Refusal 413 beyond the limit. May be called once."""
+        ...
+
+    async def reply(self, reply: Reply) -> None:
+        """Send a whole answer."""
+        ...
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of a streamed answer; x-request-id is added."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Send a piece at once; waits while the client reads too slowly."""
+        ...
+
+    async def end(self) -> None:
+        """End a streamed answer."""
+        ...
+
+
+Handler = Callable[[Request], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What `app.py` mounts. A dialect's package has `def dialect(gateway, store, settings) -> Dialect`.
+
+    `posts`: exact path → handler, for POST routes that stream or are hot. A handler may raise Refusal before
+    `start`; afterwards it must end its stream itself, in-band. `router`: a fastapi.APIRouter for the rest (reads,
+    lists, DELETE, HEAD; a Refusal raised there is worded by `refuse` as well). `prefix`: unknown paths, wrong methods
+    and crashes below it are worded by `refuse`; the longest prefix wins and OpenAI has "".
+    """
+
+    prefix: str
+    refuse: Callable[[Refusal], Reply]
+    posts: Mapping[str, Handler]
+    router: object

@@ -1,0 +1,92 @@
+"""Everything an operator of the router may set, read once from the environment and handed down frozen."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dormouse_api.names import PORT_OPS, PORT_ROUTER
+
+N = TypeVar("N", int, float)
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times in seconds, sizes in bytes."""
+
+    host: str = "0.0.0.0"
+    port: int = PORT_ROUTER
+    ops_port: int = PORT_OPS
+    pod_name: str = "dormouse-router"
+    """Holder of the leases it renews."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose models are served; empty is all."""
+    default_namespace: str = "default"
+    """Where a pull through an API creates its InferenceModel."""
+    pull: bool = True
+    """Whether clients may create models (POST /pull, ollama pull)."""
+    delete: bool = True
+    """Whether clients may delete models."""
+    max_body: int = 64 * MIB
+    held_bytes: int = 256 * MIB
+    """Most body bytes held for all models together while they wake; beyond it 429."""
+    comments: bool = True
+    """Whether a streamed /v1 call to a sleeping model is sent SSE comments while it waits."""
+    comment_after: float = 3.0
+    comment_every: float = 5.0
+    connect_timeout: float = 1.0
+    """A pod in the cluster answers a SYN within milliseconds, or is gone."""
+    silence_timeout: float = 600.0
+    """Longest silence of an engine within one answer; then it counts as dead."""
+    body_timeout: float = 60.0
+    """Longest wait for the next piece of a client's body."""
+    drain_delay: float = 3.0
+    """From SIGTERM to no longer accepting: the time the cluster takes to notice that we are not ready."""
+    drain_seconds: float = 600.0
+    """Longest life of an open stream after that."""
+    access_log: bool = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings of this process. ValueError with the variable's name where a value is not usable."""
+        default = cls()
+        return cls(
+            host=env.get("DORMOUSE_HOST", default.host),
+            port=_number(env, "DORMOUSE_PORT", default.port, int),
+            ops_port=_number(env, "DORMOUSE_OPS_PORT", default.ops_port, int),
+            pod_name=env.get("POD_NAME", default.pod_name),
+            namespaces=tuple(ns.strip() for ns in env.get("DORMOUSE_NAMESPACES", "").split(",") if ns.strip()),
+            default_namespace=env.get("DORMOUSE_DEFAULT_NAMESPACE", default.default_namespace),
+            pull=_choice(env, "DORMOUSE_PULL", default.pull, "Allowed", "Forbidden"),
+            delete=_choice(env, "DORMOUSE_DELETE", default.delete, "Allowed", "Forbidden"),
+            max_body=_number(env, "DORMOUSE_MAX_BODY_BYTES", default.max_body, int),
+            held_bytes=_number(env, "DORMOUSE_HELD_BYTES", default.held_bytes, int),
+            comments=_choice(env, "DORMOUSE_SSE_COMMENTS", default.comments, "On", "Off"),
+            comment_after=_number(env, "DORMOUSE_SSE_COMMENT_AFTER", default.comment_after, float),
+            comment_every=_number(env, "DORMOUSE_SSE_COMMENT_EVERY", default.comment_every, float),
+            silence_timeout=_number(env, "DORMOUSE_SILENCE_TIMEOUT", default.silence_timeout, float),
+            drain_delay=_number(env, "DORMOUSE_DRAIN_DELAY", default.drain_delay, float),
+            drain_seconds=_number(env, "DORMOUSE_DRAIN_SECONDS", default.drain_seconds, float),
+            access_log=_choice(env, "DORMOUSE_ACCESS_LOG", default.access_log, "On", "Off"),
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: N, kind: type[N]) -> N:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} is not a number: set it to one, or unset it for {default}") from None
+    if value < 0:
+        raise ValueError(f"{name}={text} is negative: set it to zero or more")
+    return value
+
+
+def _choice(env: Mapping[str, str], name: str, default: bool, yes: str, no: str) -> bool:
+    text = env.get(name, "")
+    if text not in ("", yes, no):
+        raise ValueError(f"{name}={text!r} must be {yes} or {no}")
+    return default if not text else text == yes
