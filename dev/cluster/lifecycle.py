@@ -17,7 +17,7 @@ from typing import Any
 from dev.cluster import binaries, configs, forwarding, images, netns, node, owner, pki, probe
 from dev.cluster.components import Components
 from dev.cluster.layout import NODE, REPOSITORY, ClusterError, Layout, Ports
-from dev.cluster.plane import Plane
+from dev.cluster.plane import API_PATIENCE, Plane
 from dev.cluster.processes import Processes
 
 _COMMANDS = (
@@ -76,7 +76,7 @@ class Cluster:
     def restart(self, name: str) -> None:
         """Stops one component with SIGTERM (when it runs) and starts it again, back when the cluster is ready."""
         self._known(name)
-        self.processes.stop(name)
+        self._stop(name)
         self.up()
 
     def kill(self, name: str) -> None:
@@ -153,10 +153,16 @@ class Cluster:
             self.processes.stop(name)
         node.kill_pods()
         for name in _STOP_LAST:
-            self.processes.stop(name)
+            self._stop(name)
         node.kill_shims(self.layout)
         node.clear(self.layout)
         netns.delete(self.layout.network)
+
+    def _stop(self, name: str) -> None:
+        if name == "apiserver":
+            self.processes.stop(name, API_PATIENCE)
+        else:
+            self.processes.stop(name)
 
     def _remove_traces_of(self, other: Layout) -> None:
         Cluster(other).down()

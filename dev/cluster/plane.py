@@ -6,6 +6,9 @@ from dev.cluster import probe
 from dev.cluster.components import Components
 from dev.cluster.processes import Processes
 
+# Asked to leave, the API server waits for the end of every open watch, up to a minute; nobody here needs that long.
+API_PATIENCE = 1.0
+
 
 class Plane:
     """The control plane's processes. Every method may be repeated: what runs is left alone."""
@@ -46,7 +49,7 @@ class Plane:
         self._waiter.until(f"a healthy {name}", lambda: probe.unverified(url), of=name)
 
     def restart_api(self) -> None:
-        """Stops the API server as a roll-out would, starts it again and waits until it is ready."""
-        self._processes.stop("apiserver")
+        """Stops the API server, starts it again and waits until it is ready."""
+        self._processes.stop("apiserver", API_PATIENCE)
         self.start_api()
         self.await_api()

@@ -1,0 +1,156 @@
+"""A control plane without a node, for tests: real API server, etcd, controllers and scheduler on free loopback ports.
+
+Ready in seconds, beside any other cluster, with its own folder that is gone afterwards. Nothing runs pods; with
+`kwok=True` nodes annotated `kwok.x-k8s.io/node: fake` and their pods pretend to. Needs no root.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dev.cluster import binaries, configs, pki
+from dev.cluster.components import Components
+from dev.cluster.layout import ClusterError, Layout, Ports
+from dev.cluster.plane import Plane
+from dev.cluster.processes import Processes
+
+# Below the range from which the kernel gives ports to outgoing connections: one of those could take a port of ours
+# between looking and listening.
+_PORT_RANGE = range(15000, 32000)
+_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+class ControlPlane:
+    """A context manager around one control plane.
+
+    The processes die with the thread that entered it, even by SIGKILL, so enter it from the main thread.
+    """
+
+    def __init__(self, *, kwok: bool = False, audit: bool = False) -> None:
+        self._kwok = kwok
+        self._audit = audit
+
+    def __enter__(self) -> ControlPlane:
+        folder = Path(tempfile.mkdtemp(prefix="dormouse-plane-"))
+        self.folder = folder
+        self._layout = layout = Layout(state=folder, run=folder)
+        self._processes = Processes(layout.pids, layout.logs, prefix=_DIE_WITH_US)
+        try:
+            self._start(layout, binaries.ensure())
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _start(self, layout: Layout, built: binaries.Binaries) -> None:
+        audit = layout.logs / "audit.log" if self._audit else None
+        components = Components(layout, built, _free_ports(), node=False, audit=audit)
+        layout.logs.mkdir(parents=True)
+        pki.make(layout.pki)
+        configs.write_kubeconfigs(layout, components.api_url)
+        configs.write_files(layout.conf, {"audit.yaml": configs.audit_policy()})
+        binaries.link(built, layout.bin)
+        self._plane = plane = Plane(components, self._processes)
+        self.url = components.api_url
+        plane.start_store()
+        plane.start_api()
+        plane.await_api()
+        plane.start_controllers()
+        if self._kwok:
+            stages = subprocess.run([built.tools, "kwok-stages"], check=True, capture_output=True, text=True).stdout
+            configs.write_files(layout.conf, {"kwok-stages.yaml": stages})
+            self._processes.start("kwok", components.kwok())
+        plane.await_controllers()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name in ("kwok", "scheduler", "controller-manager", "apiserver", "etcd"):
+            if self._processes.alive(name):
+                self._processes.kill(name)  # nothing here outlives the folder, so nobody needs time to tidy up
+        shutil.rmtree(self.folder)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self._layout.kubeconfigs / "admin"
+
+    @property
+    def bin(self) -> Path:
+        """A folder with kubectl and helm."""
+        return self._layout.bin
+
+    def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs kubectl as the administrator. Output and errors are text; a failure raises unless told not to."""
+        command = [str(self.bin / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
+        done = subprocess.run(command, input=stdin, text=True, capture_output=True, check=False)
+        if check and done.returncode:
+            raise ClusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")
+        return done
+
+    def restart_apiserver(self) -> None:
+        """Ends the API server in an orderly way and starts it again; back when it is ready. The data stay."""
+        self._plane.restart_api()
+
+    def kill_apiserver(self) -> None:
+        """SIGKILL: every connection breaks at once. `restart_apiserver` brings it back."""
+        self._processes.kill("apiserver")
+
+    def pause_apiserver(self) -> None:
+        """SIGSTOP: connections stay open and nobody answers, as when a machine hangs."""
+        self._processes.signal("apiserver", signal.SIGSTOP)
+
+    def resume_apiserver(self) -> None:
+        """Ends the pause."""
+        self._processes.signal("apiserver", signal.SIGCONT)
+
+    def audit_events(self) -> list[dict[str, Any]]:
+        """Every request the API server has finished, oldest first (needs `audit=True`): verb, user, objectRef, code."""
+        if not self._audit:
+            raise ClusterError("this control plane keeps no audit log: make it with ControlPlane(audit=True)")
+        log = self._layout.logs / "audit.log"
+        lines = log.read_text().split("\n")[:-1] if log.exists() else []  # a line without an end is still being written
+        return [json.loads(line) for line in lines]
+
+    def writes(self, resource: str | None = None, *, agent: str = "") -> list[dict[str, Any]]:
+        """The audit events that wanted to change something: of one resource, of clients whose agent contains a text."""
+        return [
+            event
+            for event in self.audit_events()
+            if event["verb"] in _WRITES
+            and event["stage"] == "ResponseComplete"
+            and (resource is None or event.get("objectRef", {}).get("resource") == resource)
+            and agent in event.get("userAgent", "")
+        ]
+
+
+def _free_ports() -> Ports:
+    """Ports nobody listens on. Held open together while looking, so that all of them differ."""
+    names = [field.name for field in fields(Ports)]
+    chosen: dict[str, int] = {}
+    held: list[socket.socket] = []
+    try:
+        while len(chosen) < len(names):
+            candidate = socket.socket()
+            try:
+                candidate.bind(("127.0.0.1", random.choice(_PORT_RANGE)))  # noqa: S311 - no secret
+            except OSError:
+                candidate.close()
+                continue
+            held.append(candidate)
+            chosen[names[len(chosen)]] = candidate.getsockname()[1]
+    finally:
+        for candidate in held:
+            candidate.close()
+    return Ports(**chosen)

@@ -1,0 +1,121 @@
+"""The control plane that other tests stand on: ready, durable over restarts, countable by its audit log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dev.cluster.controlplane import ControlPlane
+from dev.cluster.layout import ClusterError
+
+_DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 2,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {
+                "containers": [{"name": "web", "image": "localhost/none:1"}],
+                "nodeSelector": {"kind": "fake"},
+                "tolerations": [{"operator": "Exists"}],
+            },
+        },
+    },
+}
+_NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "fake-1", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"kind": "fake"}},
+    "status": {"capacity": {"cpu": "8", "memory": "8Gi", "pods": "10"}},
+}
+
+
+def test_objects_become_what_the_controllers_make_of_them(plane: ControlPlane, namespace: str) -> None:
+    plane.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(_DEPLOYMENT))
+    wait = ("wait", "--for=jsonpath={.status.replicas}=2", "deployment/web", "--timeout=30s")
+    plane.kubectl("-n", namespace, *wait)
+    pods = json.loads(plane.kubectl("-n", namespace, "get", "pods", "-o", "json").stdout)["items"]
+    assert len(pods) == 2
+    assert all("nodeName" not in pod["spec"] for pod in pods)  # no node, so nothing runs
+
+
+def test_a_failed_kubectl_raises_with_its_message(plane: ControlPlane, namespace: str) -> None:
+    with pytest.raises(ClusterError, match='pods "nobody" not found'):
+        plane.kubectl("-n", namespace, "get", "pod", "nobody")
+    assert plane.kubectl("-n", namespace, "get", "pod", "nobody", check=False).returncode == 1
+
+
+def test_restart_keeps_the_data(plane: ControlPlane, namespace: str) -> None:
+    plane.kubectl("-n", namespace, "create", "configmap", "kept", "--from-literal=a=b")
+    plane.restart_apiserver()
+    assert plane.kubectl("-n", namespace, "get", "configmap", "kept", "-o", "jsonpath={.data.a}").stdout == "b"
+
+
+def test_a_killed_api_server_comes_back_with_its_data(plane: ControlPlane, namespace: str) -> None:
+    plane.kubectl("-n", namespace, "create", "configmap", "kept", "--from-literal=a=b")
+    plane.kill_apiserver()
+    with pytest.raises(ClusterError, match="refused"):
+        plane.kubectl("-n", namespace, "get", "configmap", "kept")
+    plane.restart_apiserver()
+    assert plane.kubectl("-n", namespace, "get", "configmap", "kept", "-o", "jsonpath={.data.a}").stdout == "b"
+
+
+def test_a_paused_api_server_hangs_and_then_goes_on(plane: ControlPlane) -> None:
+    plane.pause_apiserver()
+    try:
+        with pytest.raises(ClusterError, match=r"(?i)timeout"):
+            plane.kubectl("get", "namespaces", "--request-timeout=300ms")
+    finally:
+        plane.resume_apiserver()
+    assert "default" in plane.kubectl("get", "namespaces").stdout
+
+
+def test_the_audit_log_counts_writes_by_resource_and_agent(plane: ControlPlane, namespace: str) -> None:
+    def written() -> list[str]:
+        events = plane.writes("configmaps", agent="kubectl")
+        return [e["verb"] for e in events if e["objectRef"].get("namespace") == namespace]
+
+    plane.kubectl("-n", namespace, "create", "configmap", "one")
+    plane.kubectl("-n", namespace, "get", "configmap", "one")
+    plane.kubectl("-n", namespace, "delete", "configmap", "one")
+    deadline = time.monotonic() + 10
+    while len(written()) < 2 and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert written() == ["create", "delete"]
+
+
+def test_no_audit_log_is_said_so() -> None:
+    with pytest.raises(ClusterError, match=r"audit=True"):
+        ControlPlane().audit_events()
+
+
+def test_a_second_plane_runs_beside_the_first_with_fake_nodes_and_leaves_nothing(plane: ControlPlane) -> None:
+    with ControlPlane(kwok=True) as other:
+        folder: Path = other.folder
+        assert other.url != plane.url
+        other.kubectl("create", "-f", "-", stdin=json.dumps(_NODE))
+        other.kubectl("wait", "--for=condition=Ready", "node/fake-1", "--timeout=30s")
+        other.kubectl("apply", "-f", "-", stdin=json.dumps(_DEPLOYMENT))
+        other.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+        assert plane.kubectl("get", "node", "fake-1", check=False).returncode == 1
+        assert _processes_of(folder)
+    assert not folder.exists()
+    assert not _processes_of(folder)
+
+
+def _processes_of(folder: Path) -> list[bytes]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            command = (process / "cmdline").read_bytes()  # empty for a zombie
+            if bytes(folder) in command:
+                found.append(command)
+    return found
