@@ -1,0 +1,142 @@
+"""The CRDs on the real API server: it takes them and what they describe, and refuses each bad object with the fix."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.cluster.controlplane import ControlPlane
+from dormouse_api.model import ENGINE_ARGS
+from dormouse_api.names import API_VERSION, MAX_MODEL_NAME
+
+ROOT = Path(__file__).resolve().parents[2]
+CRDS = ROOT / "crds"
+
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def installed(plane: ControlPlane) -> ControlPlane:
+    """The control plane with our CRDs, established."""
+    for path in sorted(CRDS.glob("*.yaml")):
+        plane.kubectl("apply", "--server-side", "-f", str(path))
+    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    return plane
+
+
+def model(name: str = "m", **spec: Any) -> Object:
+    body = {"source": {"uri": "hf://org/name"}} | spec
+    return {"apiVersion": API_VERSION, "kind": "InferenceModel", "metadata": {"name": name}, "spec": body}
+
+
+def profile(**spec: Any) -> Object:
+    body = {"image": "runtime:1", "device": "cpu", "kvCacheMemory": "1Gi"} | spec
+    return {"apiVersion": API_VERSION, "kind": "RuntimeProfile", "metadata": {"name": "p"}, "spec": body}
+
+
+def refused(plane: ControlPlane, body: Object) -> str:
+    """The API server's words on an object it must refuse."""
+    done = plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(body), check=False)
+    assert done.returncode != 0, f"taken: {body}"
+    return done.stderr
+
+
+def samples() -> list[Path]:
+    return [path for path in sorted((ROOT / "manifests").rglob("*.yaml")) if path.name != "install.yaml"]
+
+
+@pytest.mark.parametrize("path", samples(), ids=lambda path: path.name)
+def test_every_sample_is_taken_whole(installed: ControlPlane, path: Path) -> None:
+    kinds = {document["kind"] for document in yaml.safe_load_all(path.read_text()) if document}
+    done = installed.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
+    assert kinds
+    assert "created" in done.stdout
+
+
+def test_what_the_user_leaves_out_is_filled_in_where_he_can_see_it(installed: ControlPlane, namespace: str) -> None:
+    installed.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(model("defaults")))
+    spec = json.loads(installed.kubectl("get", "-n", namespace, "inferencemodel", "defaults", "-o", "json").stdout)[
+        "spec"
+    ]
+    assert spec["quantization"] == "auto"
+    assert spec["source"]["revision"] == "main"
+    assert spec["engine"]["order"] == ["vllm", "transformers"]
+    assert spec["storage"] == {"accessMode": "ReadWriteOnce", "reclaimPolicy": "Delete"}
+    assert spec["scaling"] == {
+        "minReplicas": 0,
+        "maxReplicas": 1,
+        "idleSeconds": 300,
+        "holdSeconds": 600,
+        "maxHeld": 512,
+    }
+
+
+BAD_MODELS: dict[str, tuple[Object, str]] = {
+    "scheme": (model(source={"uri": "https://example.com/x"}), "must be hf://organisation/name"),
+    "shell": (model(source={"uri": "hf://org/name; rm -rf /"}), "must be hf://organisation/name"),
+    "newline": (model(source={"uri": "hf://org/name\nx"}), "must be hf://organisation/name"),
+    "long uri": (model(source={"uri": "hf://org/" + "n" * 400}), "300"),
+    "revision": (model(source={"uri": "hf://org/name", "revision": "../../etc"}), "spec.source.revision"),
+    "flag": (model(engine={"args": ["--trust-remote-code"]}), "engine.args may only hold: " + ENGINE_ARGS[0]),
+    "shell flag": (model(engine={"args": ["--seed=1\n--trust-remote-code"]}), "spec.engine.args"),
+    "engine twice": (model(engine={"order": ["vllm", "vllm"]}), "name each engine once"),
+    "no engine": (model(engine={"order": []}), "spec.engine.order"),
+    "unknown engine": (model(engine={"order": ["onnx"]}), 'supported values: "vllm", "transformers"'),
+    "quantization": (model(quantization="int3"), 'supported values: "auto"'),
+    "min over max": (model(scaling={"minReplicas": 2}), "raise maxReplicas or lower minReplicas"),
+    "idle": (model(scaling={"idleSeconds": 0}), "greater than or equal to 1"),
+    "claim and size": (model(storage={"existingClaim": "c", "size": "1Gi"}), "remove storage.size"),
+    "size": (model(storage={"size": "lots"}), "spec.storage.size"),
+    "name": (model("a.b"), "put any other name into spec.aliases"),
+    "long name": (model("m" * (MAX_MODEL_NAME + 1)), f"at most {MAX_MODEL_NAME} characters"),
+    "alias": (model(aliases=["../x"]), "spec.aliases"),
+    "no source": ({**model(), "spec": {}}, "spec.source: Required"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MODELS)
+def test_a_bad_model_is_refused_with_the_fix(installed: ControlPlane, case: str) -> None:
+    body, words = BAD_MODELS[case]
+    assert words.lower() in refused(installed, body).lower()
+
+
+def test_a_gpu_profile_without_its_gpu_is_refused_with_the_fix(installed: ControlPlane) -> None:
+    assert "set spec.accelerator.resource" in refused(installed, profile(device="cuda"))
+
+
+def test_the_source_of_a_model_cannot_change(installed: ControlPlane, namespace: str) -> None:
+    installed.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(model("fixed")))
+    other = model("fixed", source={"uri": "hf://org/other"})
+    done = installed.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(other), check=False)
+    assert done.returncode != 0
+    assert "create another InferenceModel for other weights" in done.stderr
+
+
+def test_a_misspelt_field_is_refused(installed: ControlPlane) -> None:
+    body = copy.deepcopy(model())
+    body["spec"]["scaling"] = {"idelSeconds": 5}
+    assert 'unknown field "spec.scaling.idelSeconds"' in refused(installed, body)
+
+
+def test_scale_sets_the_pods_kept_when_nobody_calls(installed: ControlPlane, namespace: str) -> None:
+    installed.kubectl(
+        "apply", "-n", namespace, "-f", "-", stdin=json.dumps(model("scaled", scaling={"maxReplicas": 3}))
+    )
+    installed.kubectl("scale", "-n", namespace, "--replicas=2", "inferencemodel/scaled")
+    spec = json.loads(installed.kubectl("get", "-n", namespace, "inferencemodel", "scaled", "-o", "json").stdout)[
+        "spec"
+    ]
+    assert spec["scaling"]["minReplicas"] == 2
+    beyond = installed.kubectl("scale", "-n", namespace, "--replicas=4", "inferencemodel/scaled", check=False)
+    assert "raise maxReplicas" in beyond.stderr
+
+
+def test_kubectl_get_shows_the_columns_a_person_needs(installed: ControlPlane, namespace: str) -> None:
+    installed.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(model("shown")))
+    head, row = installed.kubectl("get", "-n", namespace, "inferencemodels.dormouse.dev").stdout.splitlines()
+    assert head.split() == ["NAME", "MODEL", "READY", "REASON", "PROGRESS", "REPLICAS", "AGE"]
+    assert row.startswith("shown")
+    assert "hf://org/name" in row
