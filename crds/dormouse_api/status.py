@@ -123,6 +123,8 @@ class InferenceModelStatus(ApiObject):
     progress: Word | None = None
     """One word for `kubectl get`: 42% while pulling."""
     pull: PullStatus | None = None
+    device: Word | None = None
+    """Device of the profile it runs on: cpu or cuda."""
     engine: EngineStatus | None = None
     cold_starts: Annotated[list[ColdStart], Field(max_length=5)] | None = None
     replicas: int | None = None
