@@ -23,3 +23,8 @@ MODELS = f"{PREFIX}_operator_models"  # labels: reason
 # runtime
 RUNTIME_STAGE = f"{PREFIX}_runtime_stage"  # labels: stage
 RUNTIME_START_SECONDS = f"{PREFIX}_runtime_start_duration_seconds"  # labels: stage
+RUNTIME_RESIDENT_BYTES = f"{PREFIX}_runtime_resident_memory_bytes"
+GPU_MEMORY_USED = f"{PREFIX}_runtime_gpu_memory_used_bytes"  # labels: gpu
+GPU_MEMORY_TOTAL = f"{PREFIX}_runtime_gpu_memory_total_bytes"  # labels: gpu
+GPU_UTILIZATION = f"{PREFIX}_runtime_gpu_utilization_ratio"  # labels: gpu
+GPU_TEMPERATURE = f"{PREFIX}_runtime_gpu_temperature_celsius"  # labels: gpu

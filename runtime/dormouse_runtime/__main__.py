@@ -1,0 +1,47 @@
+"""The runtime image's entry: `serve` runs the model's engine.
+
+The composition root: reads the settings once and wires the parts. Heavy libraries are imported by child processes
+only, so that port 8001 answers a fraction of a second after the pod's start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+
+from dormouse_runtime import engines, settings
+from dormouse_runtime.supervisor import admin, http
+from dormouse_runtime.supervisor.run import Supervisor
+from dormouse_runtime.supervisor.timeline import Timeline
+
+
+def main() -> int:
+    """Run the command of this pod; the exit code is the container's."""
+    parser = argparse.ArgumentParser(prog="dormouse_runtime", description=__doc__)
+    parser.add_argument("command", choices=["serve"])
+    parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        return asyncio.run(serve(settings.from_environment()))
+    except settings.SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the pod's log
+        return 2
+
+
+async def serve(setup: settings.Settings) -> int:
+    """Listen on the admin port first, then run the supervisor to its end."""
+    timeline = Timeline(setup.config.model, setup.config.commit)
+    supervisor = Supervisor(setup, engines.adapters(setup), timeline)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stopping.set)
+    server = await http.serve(setup.host, setup.config.admin_port, admin.routes(setup, supervisor))
+    async with server:
+        return await supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""vLLM's command line, environment and log lines. Pure: knows vLLM's flags, imports nothing of it.
+
+Why eager on a CPU: torch.compile adds about 20 s and a C++ compiler to every cold wake and pays only for tiny
+models, whose cost is Python overhead; with an explicit KV size, eager also skips vLLM's warm-up (docs/performance.md).
+On CUDA, vLLM compiles and keeps the result on the cache volume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dormouse_api.runtime import Attempt, RuntimeConfig, Stage
+from dormouse_runtime.engines.base import Adapter, Command, marked_stage
+
+MODULE = "dormouse_runtime.engines.vllm"
+ENV_FORK = "DORMOUSE_FORK"
+CHAT_TEMPLATE = "chat_template.jinja"
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the command depends on beside the model: where it runs."""
+
+    python: str
+    address: str
+    scratch: Path
+    cpus: float
+    version: str
+    """vLLM's version: part of the cache's key, so an upgrade never reads an older engine's artefacts."""
+    processor: str = platform.machine()
+    preload_libraries: tuple[str, ...] = ()
+    """Shared objects for LD_PRELOAD (CPU)."""
+
+
+def adapter(config: RuntimeConfig, host: Host) -> Adapter:
+    """vLLM as the supervisor sees it."""
+    return Adapter(command=lambda attempt: command(config, attempt, host), stage_of=stage_of)
+
+
+def command(config: RuntimeConfig, attempt: Attempt, host: Host) -> Command:
+    """The process that serves `attempt` with vLLM."""
+    template = host.scratch / CHAT_TEMPLATE
+    flags = arguments(config, attempt, host, template)
+    return Command(
+        argv=(host.python, "-m", MODULE, *flags),
+        env=environment(config, host, flags),
+        files={template: config.chat_template} if config.chat_template else {},
+        preload=tuple(sorted(Path(attempt.model_dir).glob("*.safetensors"))),
+    )
+
+
+def arguments(config: RuntimeConfig, attempt: Attempt, host: Host, template: Path) -> tuple[str, ...]:
+    """vLLM's flags. The user's own come last, so they win; the API server has checked them against the allowed list."""
+    flags = [
+        f"--model={attempt.model_dir}",
+        f"--served-model-name={config.model}",
+        f"--host={host.address}",
+        f"--port={config.serving_port}",
+        f"--dtype={config.dtype}",
+        f"--max-model-len={config.max_model_len or 'auto'}",
+        f"--max-num-seqs={config.max_num_seqs}",
+        # Never left out: unset, vLLM takes nearly all the memory there is and refuses to start where it is not free.
+        f"--kv-cache-memory-bytes={config.kv_cache_bytes}",
+        f"--tensor-parallel-size={config.devices}",
+        "--enable-server-load-tracking",
+        "--disable-uvicorn-access-log",
+    ]
+    if config.task == "embed":
+        flags.append("--runner=pooling")
+    if config.tool_call_parser:
+        flags += ["--enable-auto-tool-choice", f"--tool-call-parser={config.tool_call_parser}"]
+    if config.reasoning_parser:
+        flags.append(f"--reasoning-parser={config.reasoning_parser}")
+    if config.chat_template:
+        flags.append(f"--chat-template={template}")
+    if config.remote_code:
+        flags.append("--trust-remote-code")
+    if config.device == "cpu":
+        flags.append("--enforce-eager")
+        if config.devices == 1:
+            flags.append("--distributed-executor-backend=uni")
+    return (*flags, *config.args)
+
+
+def environment(config: RuntimeConfig, host: Host, flags: tuple[str, ...]) -> dict[str, str]:
+    """vLLM's environment: no network, no statistics, caches on the volume, threads by the pod's processors."""
+    cache = Path(config.cache_dir) / "vllm" / cache_key(config, host, flags)
+    env = {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HOME": str(host.scratch / "hf"),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_CONFIG_ROOT": str(host.scratch / "vllm"),
+        "VLLM_CACHE_ROOT": str(cache),
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        "TRITON_CACHE_DIR": str(cache / "triton"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return env | (_cpu_environment(config, host) if config.device == "cpu" else {})
+
+
+def _cpu_environment(config: RuntimeConfig, host: Host) -> dict[str, str]:
+    """Threads are counted, not pinned: on a shared node two pods would pin themselves to the same cores."""
+    env = {
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(worker_threads(host.cpus)),
+        # Read by our launcher, engines/vllm.py. Workers of more than one device need OpenMP settings of their own.
+        ENV_FORK: "1" if config.devices == 1 else "0",
+    }
+    if config.devices == 1:
+        env["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # with the uni executor: worker and scheduler in one process
+    if host.preload_libraries:
+        env["LD_PRELOAD"] = ":".join(host.preload_libraries)
+    return env
+
+
+def worker_threads(cpus: float) -> int:
+    """OpenMP threads of the model: one processor is left to the API server and the scheduler."""
+    return max(1, int(cpus) - 1)
+
+
+def cache_key(config: RuntimeConfig, host: Host, flags: tuple[str, ...]) -> str:
+    """Names a cache that only this engine version, weights, flags and processor may read."""
+    kept = [flag for flag in flags if not flag.startswith(("--port=", "--host=", "--served-model-name="))]
+    text = "\0".join([host.version, config.commit, config.device, host.processor, *kept])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+LINES: Mapping[str, Stage] = {
+    "Starting to load model": Stage.LOADING,
+    "Initializing a V1 LLM engine": Stage.LOADING,
+    "torch.compile takes": Stage.COMPILING,
+    "Compiling a graph": Stage.COMPILING,
+    "Dynamo bytecode transform": Stage.COMPILING,
+    "Capturing CUDA graph": Stage.WARMING,
+    "Warming up model": Stage.WARMING,
+    "KV cache size": Stage.WARMING,
+    "Starting vLLM server": Stage.WARMING,
+}
+"""What vLLM logs when it enters a stage. A version that words them otherwise loses stages, never readiness."""
+
+
+def stage_of(line: str) -> Stage | None:
+    """The stage a log line speaks of."""
+    return marked_stage(line) or next((stage for words, stage in LINES.items() if words in line), None)
