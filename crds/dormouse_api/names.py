@@ -48,7 +48,9 @@ TERMINATION_LOG = "/dev/termination-log"
 MARKER = ".dormouse.json"
 
 ENV_RUNTIME_CONFIG = "DORMOUSE_RUNTIME"
-"""JSON of `dormouse_api.runtime.RuntimeConfig`, in the runtime pod and the quantize Job."""
+"""JSON of `dormouse_api.runtime.RuntimeConfig`, in the runtime pod."""
+ENV_QUANTIZE_CONFIG = "DORMOUSE_QUANTIZE"
+"""JSON of `dormouse_api.runtime.QuantizeConfig`, in the quantize Job."""
 
 MAX_MODEL_NAME = 40
 """Longest `metadata.name` of a model: the longest child name stays a DNS label of at most 63 characters."""

@@ -55,6 +55,22 @@ class RuntimeConfig(Message):
     admin_port: int = PORT_ADMIN
 
 
+class QuantizeConfig(Message):
+    """All the quantize Job needs to know; JSON in the environment variable DORMOUSE_QUANTIZE."""
+
+    source: str
+    commit: str
+    model_dir: str
+    """Absolute folder of the weights as pulled, such as /models/<commit>."""
+    out_dir: str
+    """Absolute folder to make, such as /models/<commit>-int4; on the same volume."""
+    method: str
+    """int4, int8 or fp8 (compressed-tensors, for vLLM); nf4 or llm-int8 (bitsandbytes, for transformers)."""
+    remote_code: bool = False
+    cache_dir: str = CACHE_DIR
+    admin_port: int = PORT_ADMIN
+
+
 class Stage(StrEnum):
     """The stages of a start, in order; `failed` ends one that found no engine."""
 
@@ -95,5 +111,7 @@ class RuntimeState(Message):
     quantization: str | None = None
     passed: tuple[Passed, ...] = ()
     timeline: tuple[StageAt, ...] = ()
+    restarts: int = 0
+    """How often an engine that had served was started again in this pod."""
     failure: Passed | None = None
     """The last word when stage is failed: what the caller and the condition are told."""
