@@ -1,0 +1,147 @@
+"""From the engine's stream to Ollama's: one `Answer` per request, fed with bytes, giving whole lines.
+
+The engine is always asked to stream, also where the client is not: only so are the durations measured ones. Pure but
+for the clock it is given.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dormouse_router.dialects.ollama import chunks, context, lines, logprobs, sse
+from dormouse_router.dialects.ollama.durations import nanoseconds, timestamp
+from dormouse_router.dialects.ollama.tools import Calls, ToolCall
+from dormouse_router.dialects.ollama.translate import Plan
+
+
+class AnswerError(Exception):
+    """The engine's answer cannot be gone on with; the text is for the client."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """`wall`: seconds since the epoch. `steady`: seconds that only go forward."""
+
+    wall: Callable[[], float]
+    steady: Callable[[], float]
+
+
+@dataclass
+class Times:
+    """Moments of one request on the steady clock, and how long it was held."""
+
+    arrived: float
+    sent: float
+    held: float = 0.0
+    first: float | None = None
+
+
+class Answer:
+    """`feed` it, and end it with `finish`; both give the bytes to send (none, for a client that does not stream)."""
+
+    def __init__(self, plan: Plan, name: str, clock: Clock, times: Times) -> None:
+        self._plan, self._name, self._clock, self._times = plan, name, clock, times
+        self._events = sse.Events()
+        self._calls = Calls(f"{name}/{times.arrived}")
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._tool_calls: list[ToolCall] = []
+        self._logprobs: list[logprobs.Entry] = []
+        self._usage = chunks.Usage()
+        self._reason: str | None = None
+
+    def feed(self, piece: bytes) -> bytes:
+        """The lines that `piece` completes. AnswerError where the engine says that it failed, or talks nonsense."""
+        try:
+            return b"".join([self._event(data) for data in self._events.feed(piece) if data != sse.DONE])
+        except (msgspec.DecodeError, sse.EventTooLongError, KeyError, TypeError) as error:
+            raise AnswerError(f"the engine sent a stream that cannot be read: {error}") from error
+
+    def finish(self) -> bytes:
+        """The end of the answer. AnswerError where the engine stopped before it was done."""
+        if self._reason is None:
+            raise AnswerError("the engine ended its answer before it was complete: send the request again")
+        if self._plan.stream:
+            return lines.last(self._line("", None, None), self._reason, self._metrics(), self._context()) + b"\n"
+        whole = self._line("".join(self._text), "".join(self._thinking) or None, self._logprobs or None)
+        if isinstance(whole, lines.ChatLine) and self._tool_calls:
+            whole.message.tool_calls = self._tool_calls
+        return lines.last(whole, self._reason, self._metrics(), self._context())
+
+    def _event(self, data: bytes) -> bytes:
+        chunk = chunks.decode(data)
+        if chunk.error is not None:
+            raise AnswerError(chunks.error_text(chunk.error))
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if not chunk.choices:
+            return b""
+        if self._times.first is None:
+            self._times.first = self._clock.steady()
+        return self._choice(chunk.choices[0])
+
+    def _choice(self, choice: chunks.Choice) -> bytes:
+        delta = choice.delta
+        text = choice.text if delta is None else delta.content
+        thinking = None if delta is None or self._plan.think is False else delta.reasoning or delta.reasoning_content
+        entries = logprobs.from_chunk(choice.logprobs, self._plan.top_logprobs)
+        out = b""
+        if text or thinking or entries:
+            out = self._piece(text or "", thinking or None, entries)
+        for part in (delta and delta.tool_calls) or ():
+            out += self._called(self._calls.feed(part))
+        if choice.finish_reason is not None:
+            out += self._called(self._calls.end())
+            self._reason = "length" if choice.finish_reason == "length" else "stop"
+        return out
+
+    def _piece(self, text: str, thinking: str | None, entries: list[logprobs.Entry] | None) -> bytes:
+        if self._plan.quiet:
+            return b""
+        if not self._plan.stream or self._plan.turns is not None:
+            self._text.append(text)
+        if self._plan.stream:
+            return lines.line(self._line(text, thinking, entries))
+        self._thinking.append(thinking or "")
+        self._logprobs += entries or ()
+        return b""
+
+    def _called(self, call: ToolCall | str | None) -> bytes:
+        if isinstance(call, str):
+            return self._piece(call, None, None)
+        if call is None or self._plan.quiet or not self._plan.chat:
+            return b""
+        if not self._plan.stream:
+            self._tool_calls.append(call)
+            return b""
+        line = self._line("", None, None)
+        if isinstance(line, lines.ChatLine):
+            line.message.tool_calls = [call]
+        return lines.line(line)
+
+    def _line(
+        self, text: str, thinking: str | None, entries: list[dict[str, Any]] | None
+    ) -> lines.ChatLine | lines.GenerateLine:
+        now, done = timestamp(self._clock.wall()), False
+        if self._plan.chat:
+            return lines.ChatLine(self._name, now, lines.Reply("assistant", text, thinking), done, entries)
+        return lines.GenerateLine(self._name, now, text, done, thinking, entries)
+
+    def _context(self) -> list[int] | None:
+        if self._plan.turns is None:
+            return None
+        return context.encode([*self._plan.turns, {"role": "assistant", "content": "".join(self._text)}])
+
+    def _metrics(self) -> lines.Metrics:
+        now, times = self._clock.steady(), self._times
+        first = times.first if times.first is not None else now
+        return lines.Metrics(
+            total_duration=nanoseconds(now - times.arrived),
+            load_duration=nanoseconds(times.held),
+            prompt_eval_count=max(1, self._usage.prompt_tokens),
+            prompt_eval_duration=nanoseconds(first - times.sent),
+            eval_count=max(1, self._usage.completion_tokens or 0),
+            eval_duration=nanoseconds(now - first),
+        )

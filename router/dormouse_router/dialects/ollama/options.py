@@ -1,0 +1,90 @@
+"""Ollama's `options` as the engine's sampling parameters.
+
+Ollama's own defaults are always sent: the engine would otherwise take the model's generation_config. Precedence:
+built-in < request. Options that have no meaning here (threads, devices, mirostat, ...) are accepted and ignored.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dormouse_router.dialects.ollama.errors import bad_request
+
+DEFAULTS: dict[str, object] = {
+    "temperature": 0.8,
+    "top_p": 0.9,
+    "top_k": 40,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """`parameters` go into the engine's request as they are; with `prompt_only` nothing it writes is shown."""
+
+    parameters: dict[str, object]
+    prompt_only: bool = False
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise bad_request(f'option "{name}" must be of type float32')
+    return float(value)
+
+
+def _integer(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise bad_request(f'option "{name}" must be of type integer')
+    return int(value)
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise bad_request(f'option "{name}" must be of type boolean')
+    return value
+
+
+def _strings(name: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise bad_request(f'option "{name}" must be of type array of strings')
+    return [item for item in value if item]
+
+
+_Check = Callable[[str, object], object]
+_CHECKS: dict[str, _Check] = {
+    **dict.fromkeys(
+        ("temperature", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty", "frequency_penalty"),
+        _number,
+    ),
+    **dict.fromkeys(("seed", "num_predict", "top_k", "repeat_last_n", "num_ctx", "num_keep"), _integer),
+    **dict.fromkeys(("num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict"), _integer),
+    "use_mmap": _boolean,
+    "stop": _strings,
+}
+"""The options that are checked. Those Ollama removed are still sent by old clients, in any type, and ignored."""
+_RENAMED = {"repeat_penalty": "repetition_penalty"}
+_SENT = frozenset({"temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"})
+
+
+def sampling(options: Mapping[str, object] | None, context_length: int | None) -> Sampling:
+    """The sampling of a request. `context_length` (tokens) caps `num_predict`: the engine refuses more than that."""
+    given = {
+        name: _CHECKS[name](name, value)
+        for name, value in (options or {}).items()
+        if value is not None and name in _CHECKS
+    }
+    parameters = dict(DEFAULTS)
+    for name, value in given.items():
+        if name in _SENT or name in _RENAMED:
+            parameters[_RENAMED.get(name, name)] = value
+    seed, stop, limit = given.get("seed"), given.get("stop"), given.get("num_predict")
+    if isinstance(seed, int) and seed >= 0:
+        parameters["seed"] = seed
+    if stop:
+        parameters["stop"] = stop
+    if not isinstance(limit, int) or limit < 0:
+        return Sampling(parameters)
+    parameters["max_tokens"] = max(1, min(limit, context_length or limit))
+    return Sampling(parameters, prompt_only=limit == 0)

@@ -1,0 +1,187 @@
+"""A chat or generate request as the engine's OpenAI request: checked first, so that bad input never wakes a model.
+
+Pure: from the decoded request and what the catalogue knows of the model to the body the engine gets.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dormouse_api.model import InferenceModelSpec
+from dormouse_router.catalog.record import Record
+from dormouse_router.dialects.ollama import context, messages, options
+from dormouse_router.dialects.ollama.durations import keep_alive
+from dormouse_router.dialects.ollama.errors import bad_request
+from dormouse_router.dialects.ollama.requests import ChatRequest, Common, GenerateRequest, Message
+from dormouse_router.gateway import CHAT, COMPLETIONS
+
+_EFFORTS = ("low", "medium", "high", "max")
+_TOP_LOGPROBS = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to send, and how the client wants the answer."""
+
+    path: str
+    body: dict[str, Any]
+    stream: bool
+    keep_alive: float | None
+    chat: bool
+    """The answer is `message` (chat), else `response` (generate)."""
+    think: bool | None = None
+    """False: reasoning the engine sends all the same is left out."""
+    top_logprobs: bool = False
+    quiet: bool = False
+    """num_predict 0: the prompt is evaluated and nothing shown."""
+    turns: tuple[context.Turn, ...] | None = None
+    """The conversation so far, which `context` shall carry on; None: no context in the answer."""
+    truncate: bool = field(default=True)
+
+
+def chat_plan(request: ChatRequest, record: Record, name: str) -> Plan:
+    """The plan of /api/chat with messages. `name` is the model's as the client wrote it."""
+    turns = request.messages or []
+    if messages.has_images(turns):
+        _need(record, name, "vision")
+    body: dict[str, Any] = {"model": record.name, "messages": messages.to_openai(turns)}
+    if request.tools:
+        _need(record, name, "tools")
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    return _plan(request, record, name, body, chat=True)
+
+
+def generate_plan(request: GenerateRequest, record: Record, name: str) -> Plan:
+    """The plan of /api/generate with a prompt, a suffix or images."""
+    if request.raw:
+        if request.template or request.system or request.context:
+            raise bad_request("raw mode does not support template, system, or context")
+        if request.images:
+            raise bad_request("raw mode does not support images: leave raw out, or use /api/chat")
+    if request.template:
+        raise bad_request(
+            "template is not supported: set spec.engine.chatTemplate of the InferenceModel, "
+            "or send the finished prompt with raw"
+        )
+    if request.images:
+        _need(record, name, "vision")
+    if request.suffix:
+        _need(record, name, "insert")
+    if request.raw or request.suffix:
+        body: dict[str, Any] = {"model": record.name, "prompt": request.prompt or ""}
+        if request.suffix:
+            body["suffix"] = request.suffix
+        return _plan(request, record, name, body, chat=False)
+    turns = _turns(request)
+    body = {"model": record.name, "messages": _with_images(turns, request.images)}
+    return _plan(request, record, name, body, chat=False, turns=tuple(turns))
+
+
+def _plan(
+    request: Common,
+    record: Record,
+    name: str,
+    body: dict[str, Any],
+    *,
+    chat: bool,
+    turns: tuple[context.Turn, ...] | None = None,
+) -> Plan:
+    sampling = options.sampling(request.options, context_length(record))
+    body |= {"stream": True, "stream_options": {"include_usage": True}} | sampling.parameters
+    templated = "messages" in body
+    think = _think(request.think, record, name) if templated else None
+    if think is not None:
+        body["chat_template_kwargs"] = {"enable_thinking": think}
+    if think and isinstance(request.think, str):
+        body["reasoning_effort"] = request.think
+    if response_format := _format(request.format):
+        body["response_format"] = response_format
+    if request.logprobs:
+        body |= _logprobs(request.top_logprobs or 0, templated)
+    return Plan(
+        path=CHAT if templated else COMPLETIONS,
+        body=body,
+        stream=request.stream is not False,
+        keep_alive=keep_alive(request.keep_alive),
+        chat=chat,
+        think=think,
+        top_logprobs=bool(request.top_logprobs),
+        quiet=sampling.prompt_only,
+        turns=turns,
+        truncate=request.truncate is not False,
+    )
+
+
+def _turns(request: GenerateRequest) -> list[context.Turn]:
+    """System prompt, the turns that `context` brings, and the new prompt."""
+    before = context.decode(request.context)
+    if request.system:
+        before = [turn for turn in before if turn["role"] != "system"]
+        before.insert(0, {"role": "system", "content": request.system})
+    return [*before, {"role": "user", "content": request.prompt or ""}]
+
+
+def _with_images(turns: list[context.Turn], images: list[str] | None) -> list[dict[str, Any]]:
+    *before, last = turns
+    return [*before, messages.to_openai([Message(role=last["role"], content=last["content"], images=images)])[0]]
+
+
+def _need(record: Record, name: str, capability: str) -> None:
+    """OllamaError 400 where the model is known not to be capable; nothing is known before it was inspected."""
+    known = record.status.capabilities
+    if known is not None and capability not in known:
+        raise bad_request(f'"{name}" does not support {capability}')
+
+
+def need_text(record: Record, name: str, verb: str) -> None:
+    """OllamaError 400 where the model only embeds. `verb`: chat or generate."""
+    known = record.status.capabilities
+    if known and "completion" not in known and "embedding" in known:
+        raise bad_request(f'"{name}" does not support {verb}')
+
+
+def _think(wish: object, record: Record, name: str) -> bool | None:
+    """Whether the model shall think; None leaves it alone. Unset is on for a thinking model."""
+    known = record.status.capabilities
+    if wish is None:
+        return True if known and "thinking" in known else None
+    if isinstance(wish, bool) or wish in _EFFORTS:
+        if wish:
+            _need(record, name, "thinking")
+        return bool(wish)
+    raise bad_request('think must be true or false, or one of "low", "medium", "high" or "max"')
+
+
+def _format(wish: object) -> dict[str, Any] | None:
+    if wish is None or wish == "":
+        return None
+    if wish == "json":
+        return {"type": "json_object"}
+    if isinstance(wish, dict):
+        return {"type": "json_schema", "json_schema": {"name": "format", "schema": wish, "strict": True}}
+    raise bad_request('invalid format: expected "json" or a JSON Schema object')
+
+
+def _logprobs(top: int, templated: bool) -> dict[str, Any]:
+    if not 0 <= top <= _TOP_LOGPROBS:
+        raise bad_request("top_logprobs must be between 0 and 20")
+    return {"logprobs": True, "top_logprobs": top} if templated else {"logprobs": top}
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool definition as the engine wants it; its function must have a name."""
+    function = tool.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+        raise bad_request('each of tools must be {"type": "function", "function": {"name": ..., "parameters": {...}}}')
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    return {**tool, "type": "function", "function": {**function, "parameters": parameters}}
+
+
+def context_length(record: Record) -> int | None:
+    """Tokens one sequence may have as served: the model's own length, or less where the spec says so."""
+    return effective_length(record.spec, record.status.context_length)
+
+
+def effective_length(spec: InferenceModelSpec, own: int | None) -> int | None:
+    wish = spec.engine.max_model_len
+    known = [length for length in (own, wish) if length]
+    return min(known) if known else None

@@ -1,0 +1,67 @@
+"""Options: Ollama's defaults sent, the request above them, the wrong type refused, the rest ignored."""
+
+import pytest
+
+from dormouse_router.dialects.ollama.errors import OllamaError
+from dormouse_router.dialects.ollama.options import DEFAULTS, sampling
+
+
+def test_the_defaults_are_sent_explicitly() -> None:
+    assert sampling(None, None).parameters == {
+        "temperature": 0.8,
+        "top_p": 0.9,
+        "top_k": 40,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({"temperature": 0}, {"temperature": 0.0}),
+        ({"temperature": None}, {}),
+        ({"top_k": 5.0, "top_p": 1, "min_p": 0.05}, {"top_k": 5, "top_p": 1.0, "min_p": 0.05}),
+        ({"repeat_penalty": 1.3}, {"repetition_penalty": 1.3}),
+        ({"presence_penalty": 0.5, "frequency_penalty": -0.5}, {"presence_penalty": 0.5, "frequency_penalty": -0.5}),
+        ({"seed": 42}, {"seed": 42}),
+        ({"seed": 0}, {"seed": 0}),
+        ({"seed": -1}, {}),
+        ({"stop": ["\n", "END"]}, {"stop": ["\n", "END"]}),
+        ({"stop": []}, {}),
+        ({"num_predict": 7}, {"max_tokens": 7}),
+        ({"num_predict": -1}, {}),
+        ({"num_predict": -2}, {}),
+        ({"num_predict": 100_000}, {"max_tokens": 2048}),
+        ({"num_ctx": 4096, "num_gpu": 1, "num_thread": 8, "use_mmap": True, "typical_p": 0.9}, {}),
+        ({"mirostat": "old", "tfs_z": [], "numa": 3, "penalize_newline": None}, {}),
+        ({"no_such_option": {"a": 1}}, {}),
+    ],
+)
+def test_the_request_stands_above_the_defaults(options: dict[str, object], changed: dict[str, object]) -> None:
+    assert sampling(options, 2048).parameters == {**DEFAULTS, **changed}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"temperature": "hot"}, 'option "temperature" must be of type float32'),
+        ({"top_k": "40"}, 'option "top_k" must be of type integer'),
+        ({"seed": True}, 'option "seed" must be of type integer'),
+        ({"use_mmap": 1}, 'option "use_mmap" must be of type boolean'),
+        ({"stop": "END"}, 'option "stop" must be of type array of strings'),
+        ({"stop": [1]}, 'option "stop" must be of type array of strings'),
+    ],
+)
+def test_the_wrong_type_is_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(OllamaError) as refused:
+        sampling(options, None)
+    assert (refused.value.status, refused.value.message) == (400, words)
+
+
+def test_num_predict_zero_evaluates_the_prompt_only() -> None:
+    found = sampling({"num_predict": 0}, 2048)
+    assert found.prompt_only
+    assert found.parameters["max_tokens"] == 1
