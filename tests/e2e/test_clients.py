@@ -1,0 +1,116 @@
+"""Story 4: clients that know nothing of Dormouse talk to it unchanged, through real vLLM."""
+
+import asyncio
+import json
+
+import httpx
+import ollama
+import pytest
+
+from tests.e2e.cluster import Cluster, Object
+from tests.e2e.samples import FRANCE, PARIS
+from tests.e2e.shell import kubectl
+from tests.e2e.story import ROUTER, Story, chat, sdk, streamed
+from tests.e2e.test_quickstart import MANIFEST
+
+NAME = "tiny-chat"
+ALIAS = "tiny"
+SERVICE = "http://dormouse.dormouse-system.svc.cluster.local"
+CURL = """
+import json, urllib.request
+body = {"model": "tiny-chat", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+request = urllib.request.Request("%s/v1/chat/completions", json.dumps(body).encode())
+print(json.load(urllib.request.urlopen(request, timeout=120))["choices"][0]["message"]["content"])
+"""
+
+
+@pytest.fixture(autouse=True)
+def quickstart(testbed: object) -> None:
+    kubectl("apply", "-f", str(MANIFEST))
+    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+
+
+async def test_openai_sdk() -> None:
+    assert await chat(NAME, FRANCE) == PARIS
+    assert "".join(await streamed(ALIAS, FRANCE)) == PARIS
+    async with sdk() as client:
+        listed = {card.id async for card in client.models.list()}
+        assert NAME in listed
+        text = await client.completions.create(model=NAME, prompt=FRANCE, max_tokens=4, temperature=0)
+        assert text.choices[0].text
+        assert text.model == NAME
+        stream = await client.chat.completions.create(
+            model=ALIAS,
+            messages=[{"role": "user", "content": FRANCE}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        chunks = [chunk async for chunk in stream]
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens > 0
+
+
+async def test_ollama_sdk() -> None:
+    client = ollama.AsyncClient(host=ROUTER, timeout=120)
+    question = [{"role": "user", "content": FRANCE}]
+    options = {"temperature": 0}
+    whole = await client.chat(model=ALIAS, messages=question, options=options)
+    assert whole.message.content == PARIS
+    assert whole.done
+    assert whole.eval_count
+    pieces = [piece async for piece in await client.chat(model=NAME, messages=question, stream=True, options=options)]
+    assert "".join(piece.message.content or "" for piece in pieces) == PARIS
+    assert [piece.done for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    generated = await client.generate(model=f"{NAME}:latest", prompt=FRANCE, options=options)
+    assert generated.response == PARIS
+    streamed_text = [part async for part in await client.generate(NAME, FRANCE, stream=True, options=options)]
+    assert "".join(part.response or "" for part in streamed_text) == PARIS
+    tags = await client.list()
+    assert f"{NAME}:latest" in {row.model for row in tags.models}
+    running = await client.ps()
+    assert f"{NAME}:latest" in {row.model for row in running.models}
+    shown = await client.show(NAME)
+    assert "completion" in (shown.capabilities or [])
+
+
+async def test_another_pod_by_the_service_name(cluster: Cluster, story: Story) -> None:
+    container = {
+        "name": "caller",
+        "image": "localhost/dormouse-hub:dev",
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", CURL % SERVICE],
+    }
+    pod = {"metadata": {"name": "caller"}, "spec": {"restartPolicy": "Never", "containers": [container]}}
+    await cluster.create("pods", story.namespace, pod)
+
+    def ended(items: list[Object]) -> str | None:
+        phases = [item["status"].get("phase") for item in items if item["metadata"]["name"] == "caller"]
+        return next((phase for phase in phases if phase in ("Succeeded", "Failed")), None)
+
+    phase = await cluster.until("pods", story.namespace, ended, "the calling pod's end", seconds=120)
+    log = await cluster.log(story.namespace, "caller")
+    assert (phase, log.strip()) == ("Succeeded", PARIS)
+
+
+async def test_native_pull_and_ollama_delete(story: Story) -> None:
+    """A model that no manifest names: pulled, listed, called, deleted, all over HTTP."""
+    repo = await story.publish("native")
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=60) as http:
+        answer = await http.post("/pull", json={"model": repo})
+        assert answer.status_code < 300, answer.text
+        job = answer.json()
+        assert job.keys() >= {"id"} or job.keys() >= {"job_id"}, job
+        identity = job.get("id") or job["job_id"]
+        listed = (await http.get("/jobs")).json()
+        assert identity in json.dumps(listed)
+        async with asyncio.timeout(60):
+            while (state := (await http.get(f"/jobs/{identity}")).json())["status"] not in ("completed", "failed"):
+                assert {"progress", "downloaded_bytes", "total_bytes"} <= state.keys()
+                await asyncio.sleep(0.1)  # this API is made for polling
+        assert state["status"] == "completed", state
+        assert state["downloaded_bytes"] == state["total_bytes"] > 0
+        tags = [row["name"] for row in (await http.get("/api/tags")).json()["models"]]
+        mine = next(name for name in tags if story.name("native") in name)
+        gone = await http.request("DELETE", "/api/delete", json={"model": mine})
+        assert gone.status_code == 200, gone.text

@@ -1,0 +1,206 @@
+"""Story 6: whatever the hub or the disk does, the condition names it, the caller hears it, and nothing is fetched twice."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from dev.hub.client import HubControl
+from dormouse_api.conditions import ConditionType
+from tests.e2e.cluster import Cluster, Object
+from tests.e2e.samples import FRANCE, MIB, PARIS, model
+from tests.e2e.story import Condition, Story, chat, component, condition, raw_chat
+
+WEIGHTS = r"/resolve/.*safetensors"
+HEARD_WITHIN = 2.0
+"""Seconds from the condition to the held caller's error."""
+
+
+@dataclass(frozen=True)
+class Case:
+    reason: str
+    word: str
+    """In the message: what to do about it, or what happened."""
+    fault: dict[str, Any] | None = None
+    """At the hub, on this case's repository; `path` continues the repository's name."""
+    size: int = 64 * 1024
+    storage: dict[str, str] | None = None
+    published: bool = True
+    seconds: float = 60
+
+
+CASES = {
+    "corrupt": Case("Corrupt", "sha256", {"kind": "corrupt", "path": WEIGHTS, "after": 9000}),
+    "unauthorized": Case("Unauthorized", "tokenSecretRef", {"kind": "status", "status": 401}),
+    "gated": Case("Gated", "accept its terms", {"kind": "status", "status": 403, "code": "GatedRepo"}),
+    "missing": Case("NotFound", "does not exist", published=False),
+    "limited": Case("RateLimited", "429", {"kind": "status", "status": 429, "retry_after": 90}),
+    "stalled": Case(
+        "Stalled", "nothing", {"kind": "stall", "path": WEIGHTS, "after": 5000, "seconds": 300}, seconds=120
+    ),
+    "full": Case(
+        "NoSpace", "raise spec.storage.size", size=24 * MIB, storage={"className": "small-disk", "size": "8Mi"}
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case."""
+
+    known: Condition
+    known_at: float
+    answer: httpx.Response
+    """To the caller that was held from the start."""
+    answered_at: float
+    later: httpx.Response
+    """To a caller that came afterwards."""
+    later_seconds: float
+
+
+async def _play(story: Story, base: str, case: Case) -> Outcome:
+    name = story.name(base)
+    repo = f"e2e/{name}"
+    if case.published:
+        await story.publish(base, case.size)
+    more = {"storage": case.storage} if case.storage else {}
+    await story.apply(model(name, repo, **more))
+    held = asyncio.create_task(_timed(_held(story, name)))
+    known = await story.failing(name, case.seconds)
+    known_at = time.monotonic()
+    answer, answered_at = await asyncio.wait_for(held, 30)
+    started = time.monotonic()
+    later = await raw_chat(name, FRANCE, seconds=30)
+    return Outcome(known, known_at, answer, answered_at, later, time.monotonic() - started)
+
+
+async def _held(story: Story, name: str) -> httpx.Response:
+    """A call as soon as the router knows the model."""
+    await story.seen(name, "served names", lambda item: item.get("status", {}).get("servedNames"))
+    async with asyncio.timeout(10):
+        while (answer := await raw_chat(name, FRANCE)).status_code == 404:
+            await asyncio.sleep(0.05)  # the router's watch is a moment behind ours
+    return answer
+
+
+async def _timed(call: Any) -> tuple[httpx.Response, float]:
+    return await call, time.monotonic()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def outcomes(testbed: Path, hub: HubControl) -> AsyncIterator[dict[str, Outcome | BaseException]]:
+    """All cases at once: each waits for its own failure, so together they take as long as the slowest."""
+    cluster = Cluster(testbed)
+    token = secrets.token_hex(3)
+    namespace = f"e2e-pull-faults-{token}"
+    await cluster.create("namespaces", None, {"metadata": {"name": namespace}})
+    story = Story(cluster, hub, namespace, token)
+    faults = [
+        {"times": None, **case.fault, "path": f"e2e/{story.name(base)}.*{case.fault.get('path', '')}"}
+        for base, case in CASES.items()
+        if case.fault
+    ]
+    await asyncio.to_thread(hub.faults, *faults)
+    played = await asyncio.gather(*(_play(story, base, case) for base, case in CASES.items()), return_exceptions=True)
+    yield dict(zip(CASES, played, strict=True))
+    hub.faults()
+    await cluster.delete("namespaces", None, namespace)
+    await cluster.close()
+
+
+@pytest.mark.parametrize("base", CASES)
+def test_fault_is_named_and_heard(outcomes: dict[str, Outcome | BaseException], base: str) -> None:
+    case, outcome = CASES[base], outcomes[base]
+    if isinstance(outcome, BaseException):
+        raise outcome
+    assert (outcome.known.reason, case.word in outcome.known.message) == (case.reason, True), outcome.known
+    assert outcome.answer.status_code == 503, outcome.answer.text
+    error = outcome.answer.json()["error"]
+    assert case.word in error["message"]
+    assert outcome.answered_at - outcome.known_at <= HEARD_WITHIN
+    assert outcome.later.status_code == 503
+    assert outcome.later_seconds < HEARD_WITHIN
+
+
+async def test_pull_killed_at_half_resumes(story: Story) -> None:
+    size = 24 * MIB
+    name, repo = story.name("halved"), await story.publish("halved", size)
+    slow = {"kind": "slow", "path": f"{repo}{WEIGHTS}", "rate": 4 * MIB, "times": None}
+    await asyncio.to_thread(story.hub.faults, slow)
+    await story.apply(model(name, repo))
+    half = await story.seen(name, "a pull at half", lambda item: _pulled(item) >= size // 3)
+    assert 0 < half["status"]["pull"]["percent"] < 100
+    assert half["status"]["progress"].endswith("%")
+    before = len(_weights(story, repo))
+    pod = await story.pod(name, "pull")
+    await asyncio.to_thread(story.hub.faults)
+    await story.cluster.delete("pods", story.namespace, pod["metadata"]["name"], grace=0)
+    found = await story.ready(name)
+    assert condition(found, ConditionType.MODEL_PULLED).status == "True"
+    after = _weights(story, repo)[before:]
+    fetched = sum(entry["sent"] for entry in after)
+    assert 0 < fetched < size - size // 4, f"{fetched} of {size} bytes came again"
+    assert all(entry["range"] for entry in after if entry["sent"]), after
+    assert await chat(name, FRANCE) == PARIS
+
+
+async def test_interrupted_connection_is_no_failure(story: Story) -> None:
+    """A cut line is taken up again inside the same Job."""
+    size = 8 * MIB
+    name, repo = story.name("cut"), await story.publish("cut", size)
+    cut = {"kind": "cut", "path": f"{repo}{WEIGHTS}", "after": 3 * MIB, "times": 2}
+    await asyncio.to_thread(story.hub.faults, cut)
+    async with story.recorded("pods") as seen:
+        await story.apply(model(name, repo))
+        await story.ready(name)
+        assert len(component(seen["pods"], name, "pull")) == 1
+    assert sum(entry["sent"] for entry in _weights(story, repo)) < 2 * size
+
+
+async def test_token_comes_from_the_models_own_secret(story: Story) -> None:
+    """A gated repository opens with the right token, and the token shows up nowhere."""
+    token = f"hf_{secrets.token_hex(12)}"
+    name = story.name("gated")
+    repo = await story.publish("gated", gated=True, tokens=[token])
+    secret = {"metadata": {"name": "hub"}, "stringData": {"token": token}}
+    await story.cluster.create("secrets", story.namespace, secret)
+    source = {"uri": f"hf://{repo}", "tokenSecretRef": {"name": "hub"}}
+    async with story.recorded("pods", "jobs", "events") as seen:
+        await story.apply(model(name, repo, source=source))
+        found = await story.ready(name)
+        shown = [found, *(item for kind in seen.values() for item in kind.objects.values())]
+        assert not [item["metadata"]["name"] for item in shown if token in str(item)]
+
+
+async def test_failed_pull_is_taken_up_after_the_cure(story: Story) -> None:
+    """A repository that appears later: the retry or the touch of its owner makes the model whole."""
+    name = story.name("late")
+    await story.apply(model(name, f"e2e/{name}"))
+    assert (await story.failing(name)).reason == "NotFound"
+    await story.publish("late")
+    await story.cluster.patch(
+        "inferencemodels", story.namespace, name, {"spec": {"source": {"revision": "main"}, "aliases": [f"{name}-b"]}}
+    )
+    for job in await story.cluster.find("jobs", story.namespace, f"dormouse.dev/model={name}"):
+        await story.cluster.delete("jobs", story.namespace, job["metadata"]["name"])
+    await story.ready(name)
+
+
+def _pulled(item: Object) -> int:
+    return int((item.get("status", {}).get("pull") or {}).get("bytes", 0))
+
+
+def _weights(story: Story, repo: str) -> list[dict[str, Any]]:
+    """What the hub sent of the repository's weights, request by request."""
+    return [
+        entry
+        for entry in story.hub.log()
+        if entry["method"] == "GET" and f"_cdn/{repo}/" in entry["path"] and "safetensors" in entry["path"]
+    ]
