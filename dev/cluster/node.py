@@ -31,6 +31,15 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _SHIM_SOCKETS = Path("/run/containerd/s")  # fixed by containerd 1.6
 _CONTAINER_LOGS = Path("/var/log/containers")
 _NETWORK_RESULTS = Path("/var/lib/cni/results")
+_DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")  # fixed by the kubelet
+_LEFT_EMPTY = (
+    _SHIM_SOCKETS,
+    _SHIM_SOCKETS.parent,
+    _CONTAINER_LOGS,
+    _NETWORK_RESULTS,
+    _NETWORK_RESULTS.parent,
+    _DEVICE_PLUGINS.parent,
+)
 _KILL_SECONDS = 10.0
 _CHAINS = ("KUBE-", "CNI-")
 
@@ -113,8 +122,9 @@ def _restore_settings(saved: Path) -> None:
 
 
 def _clear_files(layout: Layout) -> None:
-    for result in _NETWORK_RESULTS.glob("dormouse-*"):
-        result.unlink(missing_ok=True)
+    for result in _NETWORK_RESULTS.glob("*"):  # of killed pods; each names its network namespace below our folder
+        if f"{layout.run}/" in result.read_text(errors="replace"):
+            result.unlink()
     for link in _CONTAINER_LOGS.glob("*"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{layout.state}/"):
             link.unlink(missing_ok=True)
@@ -124,6 +134,10 @@ def _clear_files(layout: Layout) -> None:
                 probe.connect(str(path))
             except OSError:  # nobody answers: its shim is gone
                 path.unlink(missing_ok=True)
+    shutil.rmtree(_DEVICE_PLUGINS, ignore_errors=True)
+    for folder in _LEFT_EMPTY:
+        with contextlib.suppress(OSError):  # not empty: somebody else's
+            folder.rmdir()
 
 
 def _mounts_below(folder: Path) -> list[str]:
@@ -141,9 +155,9 @@ def _pod_cgroups() -> Iterator[Path]:
 
 def _cgroup_pids(pod: Path) -> list[str]:
     found: list[str] = []
-    for path in pod.rglob("cgroup.procs"):
+    for folder, _, _ in os.walk(pod):  # unlike rglob it shrugs when a folder vanishes under it, as here they do
         with contextlib.suppress(OSError):
-            found += path.read_text().split()
+            found += Path(folder, "cgroup.procs").read_text().split()
     return found
 
 
