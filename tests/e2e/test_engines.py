@@ -1,4 +1,4 @@
-"""Story 5: which engine serves, why the first did not, and copies that are quantized once. Real vLLM and transformers."""
+"""Story 5: which engine serves, why the first did not, and copies quantized once. Real vLLM and transformers."""
 
 from dataclasses import dataclass
 

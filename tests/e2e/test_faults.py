@@ -10,7 +10,7 @@ import pytest
 from dormouse_api.names import runtime_name
 from tests.e2e.disasters import back, kill, restart_api_server
 from tests.e2e.samples import FRANCE, MIB, PARIS, model
-from tests.e2e.story import Story, chat, component, raw_chat, sdk, streamed
+from tests.e2e.story import Story, chat, component, raw_chat, streamed
 
 SLOW_START = {"stages": [["loading", 4]]}
 OPERATOR, ROUTER_NAME = "dormouse-operator", "dormouse-router"
@@ -90,18 +90,12 @@ async def _soon(name: str) -> str:
 async def test_runtime_pod_killed_in_the_middle_of_a_stream(story: Story) -> None:
     name = await story.scripted("torn")
     await story.ready(name, "ScaledToZero")
-    pieces = []
-    async with sdk() as client:
-        stream = await client.chat.completions.create(
-            model=name, messages=[{"role": "user", "content": "!slow 600 tokens 50ms"}], stream=True
-        )
-        with pytest.raises(openai.APIError):
-            async for chunk in stream:
-                pieces.append(chunk)
-                if len(pieces) == 5:
-                    pod = await story.pod(name, "runtime")
-                    await story.cluster.delete("pods", story.namespace, pod["metadata"]["name"], grace=0)
-    assert 5 <= len(pieces) < 600
+    stream = asyncio.create_task(streamed(name, "!slow 600 tokens 50ms"))
+    pod = await story.pod(name, "runtime")
+    await story.ready(name, "Serving")
+    await story.cluster.delete("pods", story.namespace, pod["metadata"]["name"], grace=0)
+    with pytest.raises(openai.APIError):
+        await stream
     assert await chat(name, FRANCE) == PARIS
 
 

@@ -1,4 +1,4 @@
-"""Story 6: whatever the hub or the disk does, the condition names it, the caller hears it, and nothing is fetched twice."""
+"""Story 6: whatever hub or disk do, the condition names it, the caller hears it, and nothing is fetched twice."""
 
 import asyncio
 import secrets
@@ -85,9 +85,11 @@ async def _held(story: Story, name: str) -> httpx.Response:
     """A call as soon as the router knows the model."""
     await story.seen(name, "served names", lambda item: item.get("status", {}).get("servedNames"))
     async with asyncio.timeout(10):
-        while (answer := await raw_chat(name, FRANCE)).status_code == 404:
+        while True:
+            answer = await raw_chat(name, FRANCE)
+            if answer.status_code != 404:
+                return answer
             await asyncio.sleep(0.05)  # the router's watch is a moment behind ours
-    return answer
 
 
 async def _timed(call: Any) -> tuple[httpx.Response, float]:
