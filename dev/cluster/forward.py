@@ -81,6 +81,7 @@ class Forwarder:
     async def set(self, port: int, target: str) -> int:
         """Adds or redirects a rule and returns its port; `OSError` when somebody else has the port."""
         rule = self._rules.get(port) or _Rule(target)
+        self._keep_api(rule, target)
         if rule.server is None:
             rule.server = await self._listen(port, rule)
             port = rule.server.sockets[0].getsockname()[1]
@@ -91,8 +92,12 @@ class Forwarder:
 
     async def remove(self, port: int) -> None:
         """Stops listening; connections that are open stay until they end."""
-        rule = self._rules.pop(port, None)
-        if rule and rule.server:
+        rule = self._rules.get(port)
+        if rule is None:
+            return
+        self._keep_api(rule, None)
+        del self._rules[port]
+        if rule.server:
             rule.server.close()
         self._save()
 
@@ -127,6 +132,10 @@ class Forwarder:
             if fresh == address:
                 raise
             return await connect(fresh)
+
+    def _keep_api(self, rule: _Rule, target: str | None) -> None:
+        if rule.target == API_TARGET and target != API_TARGET:
+            raise ValueError("this port leads to the API server, which kubectl needs: choose another port")
 
     def _save(self) -> None:
         scratch = self._saved.with_name(f".{self._saved.name}.new")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-import contextlib
 import json
 import os
 import shutil
@@ -63,15 +62,11 @@ class Cluster:
     def down(self, wipe: bool = False) -> None:
         """Stops everything and removes every trace from the machine; volumes, images and objects stay unless wiped."""
         _require_root()
-        if not self.layout.run.exists() and not (wipe and self.layout.state.exists()):
-            return
-        self._remove_traces()
-        owner.release(self.layout)
-        shutil.rmtree(self.layout.run, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.layout.run.parent.rmdir()
-        if wipe:
-            shutil.rmtree(self.layout.state)
+        with owner.locked():
+            if self.layout.run.exists():
+                self._remove_traces()
+            if wipe and self.layout.state.exists():
+                shutil.rmtree(self.layout.state)
 
     def restart(self, name: str) -> None:
         """Stops one component with SIGTERM (when it runs) and starts it again, back when the cluster is ready."""
@@ -157,6 +152,8 @@ class Cluster:
         node.kill_shims(self.layout)
         node.clear(self.layout)
         netns.delete(self.layout.network)
+        shutil.rmtree(self.layout.run)
+        owner.release(self.layout)
 
     def _stop(self, name: str) -> None:
         if name == "apiserver":
@@ -165,7 +162,7 @@ class Cluster:
             self.processes.stop(name)
 
     def _remove_traces_of(self, other: Layout) -> None:
-        Cluster(other).down()
+        Cluster(other)._remove_traces()
 
 
 def node_ready(found: dict[str, Any], since: int) -> bool:
