@@ -11,8 +11,11 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Mapping
 
+from dormouse_api.model import Engine
 from dormouse_runtime import engines, settings
+from dormouse_runtime.engines.base import Adapter
 from dormouse_runtime.supervisor import admin, http
 from dormouse_runtime.supervisor.run import Supervisor
 from dormouse_runtime.supervisor.timeline import Timeline
@@ -25,16 +28,17 @@ def main() -> int:
     parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        return asyncio.run(serve(settings.from_environment()))
+        setup = settings.from_environment()
+        return asyncio.run(serve(setup, engines.adapters(setup)))
     except settings.SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the pod's log
         return 2
 
 
-async def serve(setup: settings.Settings) -> int:
+async def serve(setup: settings.Settings, adapters: Mapping[Engine, Adapter]) -> int:
     """Listen on the admin port first, then run the supervisor to its end."""
     timeline = Timeline(setup.config.model, setup.config.commit)
-    supervisor = Supervisor(setup, engines.adapters(setup), timeline)
+    supervisor = Supervisor(setup, adapters, timeline)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stopping.set)

@@ -80,7 +80,8 @@ RULES = (
     _rule(
         Reason.CORRUPT,
         r"No such file or directory|FileNotFoundError|does not appear to have a file named"
-        r"|Cannot find any model weights|SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer|Error while deserializing header",
+        r"|Cannot find any model weights|SafetensorError|HeaderTooLarge|MetadataIncompleteBuffer"
+        r"|Error while deserializing header",
         _PULL_AGAIN,
     ),
     _rule(Reason.ENGINE_FAILED, r"Address already in use|EADDRINUSE", "another process holds the serving port"),

@@ -77,6 +77,7 @@ class Supervisor:
             if self._restarts >= RESTARTS:
                 return True
             self._restarts += 1
+            self.timeline.restarted(self._restarts)
 
     async def _start(self, attempt: Attempt) -> Passed | None:
         """None once the engine answers; else why it never did, with nothing of it left running."""

@@ -48,6 +48,10 @@ class Timeline:
         """An attempt came to nothing."""
         self._update(passed=(*self.state.passed, passed))
 
+    def restarted(self, times: int) -> None:
+        """An engine that had served is being started again."""
+        self._update(restarts=times)
+
     def drain(self) -> None:
         """No new requests from here on."""
         self._enter(Stage.DRAINING)

@@ -1,0 +1,1 @@
+"""A supervisor whose engines are scripts: the real process, ports and signals without the heavy libraries."""

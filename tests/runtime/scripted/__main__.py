@@ -1,0 +1,41 @@
+"""The runtime's own `serve`, with scripted engines and short times. An attempt's folder is named after its part."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from dormouse_api.model import Engine
+from dormouse_api.runtime import Attempt
+from dormouse_runtime import settings
+from dormouse_runtime.__main__ import serve
+from dormouse_runtime.engines.base import Adapter, Command, marked_stage
+
+TIMING = settings.Timing(
+    ready_hold=3.0,
+    settle=0.1,
+    stop=0.5,
+    health_every=0.05,
+    health_timeout=0.3,
+    wedged=1.0,
+    poll_slow=0.05,
+    poll_fast=0.02,
+)
+
+
+def main() -> int:
+    setup = replace(settings.from_environment(), timing=TIMING)
+
+    def command(attempt: Attempt) -> Command:
+        part = Path(attempt.model_dir).name
+        module = "tests.runtime.scripted.engine"
+        return Command((sys.executable, "-m", module, part, str(setup.config.serving_port)))
+
+    adapter = Adapter(command=command, stage_of=marked_stage)
+    return asyncio.run(serve(setup, dict.fromkeys(Engine, adapter)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

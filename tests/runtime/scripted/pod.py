@@ -1,0 +1,143 @@
+"""A runtime pod on this machine: starts the scripted supervisor, asks its ports, reads its last word."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http import client
+from pathlib import Path
+from typing import Any
+
+from dormouse_api.model import Engine
+from dormouse_api.names import ENV_RUNTIME_CONFIG
+from dormouse_api.runtime import Attempt, RuntimeConfig, RuntimeState
+
+DEADLINE = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(true: Callable[[], Any], seconds: float = DEADLINE) -> Any:
+    """The first true value of `true()`. AssertionError when there is none in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := true():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not true within {seconds} s: {true}")
+
+
+class Pod:
+    """`parts` are the attempts, in order."""
+
+    def __init__(self, folder: Path, *parts: str, module: str = "tests.runtime.scripted", **config: Any) -> None:
+        self.serving, self.admin = free_port(), free_port()
+        self.last_word_path = folder / "termination"
+        engines = (Engine.VLLM, Engine.TRANSFORMERS)
+        attempts = []
+        for number, part in enumerate(parts):
+            weights = folder / str(number) / part
+            weights.mkdir(parents=True)
+            if part != "missing":
+                (weights / "config.json").write_text("{}")
+            attempts.append(Attempt(engine=engines[number % 2], model_dir=str(weights)))
+        self.config = RuntimeConfig(
+            **{
+                "model": "tiny",
+                "commit": "c0ffee",
+                "source": "hf://a/b",
+                "attempts": tuple(attempts),
+                "kv_cache_bytes": 2**20,
+                "start_seconds": 10,
+                "drain_seconds": 3,
+                "serving_port": self.serving,
+                "admin_port": self.admin,
+                **config,
+            }
+        )
+        env = {
+            **os.environ,
+            ENV_RUNTIME_CONFIG: self.config.model_dump_json(),
+            "DORMOUSE_HOST": "127.0.0.1",
+            "DORMOUSE_TERMINATION_LOG": str(self.last_word_path),
+            "TMPDIR": str(folder),
+        }
+        self.output = (folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module], env=env, stdout=self.output, stderr=subprocess.STDOUT
+        )
+        until(lambda: self.get("/livez")[0] == 200 or self.process.poll() is not None)
+
+    def get(self, path: str, port: int | None = None, timeout: float = DEADLINE) -> tuple[int, str]:
+        """Status and body; (0, the error) where nothing answers."""
+        connection = client.HTTPConnection("127.0.0.1", port or self.admin, timeout=timeout)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, client.HTTPException) as error:
+            return 0, repr(error)
+        finally:
+            connection.close()
+
+    def ask(self, path: str) -> Any:
+        """The engine's JSON answer."""
+        return json.loads(self.get(path, self.serving)[1])
+
+    def state(self) -> RuntimeState:
+        return RuntimeState.model_validate_json(self.get("/state")[1])
+
+    def ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> int:
+        """Its exit code."""
+        return self.process.wait(DEADLINE)
+
+    def last_word(self) -> RuntimeState:
+        return RuntimeState.model_validate_json(self.last_word_path.read_text())
+
+    def log(self) -> str:
+        return Path(self.output.name).read_text()
+
+    def children(self) -> list[tuple[int, str]]:
+        """(pid, state) of every process below the supervisor."""
+        parents: dict[int, tuple[int, str]] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(stat.parent.name)] = (int(fields[1]), fields[0])
+        found, frontier = [], {self.process.pid}
+        while frontier:
+            below = {pid for pid, (parent, _) in parents.items() if parent in frontier}
+            found += [(pid, parents[pid][1]) for pid in below]
+            frontier = below
+        return found
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            family = [pid for pid, _ in self.children()]
+            self.process.kill()
+            self.process.wait(DEADLINE)
+            for pid in family:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        self.output.close()
