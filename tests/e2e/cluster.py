@@ -24,6 +24,7 @@ GROUPS = {
     "pods": "api/v1",
     "services": "api/v1",
     "secrets": "api/v1",
+    "serviceaccounts": "api/v1",
     "events": "api/v1",
     "namespaces": "api/v1",
     "persistentvolumeclaims": "api/v1",

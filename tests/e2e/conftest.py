@@ -58,6 +58,8 @@ async def story(request: pytest.FixtureRequest, cluster: Cluster, hub: HubContro
     words = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())[:40].strip("-")
     namespace = f"e2e-{words}-{token}"
     await cluster.create("namespaces", None, {"metadata": {"name": namespace, "labels": {"dormouse.dev/e2e": "true"}}})
+    # without its account a namespace refuses pods, and whoever made them tries again seconds later
+    await cluster.until("serviceaccounts", namespace, bool, "the namespace's account")
     yield Story(cluster, hub, namespace, token)
     hub.faults()
     await cluster.delete("namespaces", None, namespace)

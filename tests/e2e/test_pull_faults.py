@@ -103,6 +103,7 @@ async def outcomes(testbed: Path, hub: HubControl) -> AsyncIterator[dict[str, Ou
     token = secrets.token_hex(3)
     namespace = f"e2e-pull-faults-{token}"
     await cluster.create("namespaces", None, {"metadata": {"name": namespace}})
+    await cluster.until("serviceaccounts", namespace, bool, "the namespace's account")
     story = Story(cluster, hub, namespace, token)
     faults = [
         {"times": None, **case.fault, "path": f"e2e/{story.name(base)}.*{case.fault.get('path', '')}"}
