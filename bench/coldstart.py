@@ -112,7 +112,6 @@ def measure(target: Target, cache: str, run: int) -> list[Row]:
         (now["stage"], (after["atMilliseconds"] - now["atMilliseconds"]) / 1000)
         for now, after in itertools.pairwise(stages)
     ]
-    spans = [("pod", stages[0]["atMilliseconds"] / 1000), *spans]
     explained = stages[-1]["atMilliseconds"] / 1000
     spans += [(OTHER, total - explained), (TOTAL, total)]
     print(f"{cache} {run + 1}: {total:.2f} s", file=sys.stderr, flush=True)

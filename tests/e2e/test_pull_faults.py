@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 import pytest_asyncio
 
@@ -16,7 +17,7 @@ from dev.hub.client import HubControl
 from dormouse_api.conditions import ConditionType
 from tests.e2e.cluster import Cluster, Object
 from tests.e2e.samples import FRANCE, MIB, PARIS, model
-from tests.e2e.story import Condition, Story, chat, component, condition, raw_chat
+from tests.e2e.story import ROUTER, Condition, Story, chat, component, condition, raw_chat, streamed
 
 WEIGHTS = r"/resolve/.*safetensors"
 HEARD_WITHIN = 2.0
@@ -52,14 +53,21 @@ CASES = {
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What a caller was told, and when (monotonic seconds)."""
+
+    words: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of one case."""
 
     known: Condition
     known_at: float
-    answer: httpx.Response
-    """To the caller that was held from the start."""
-    answered_at: float
+    held: dict[str, Heard]
+    """Callers that were held from the start, by dialect."""
     later: httpx.Response
     """To a caller that came afterwards."""
     later_seconds: float
@@ -67,33 +75,47 @@ class Outcome:
 
 async def _play(story: Story, base: str, case: Case) -> Outcome:
     name = story.name(base)
-    repo = f"e2e/{name}"
     if case.published:
         await story.publish(base, case.size)
     more = {"storage": case.storage} if case.storage else {}
-    await story.apply(model(name, repo, **more))
-    held = asyncio.create_task(_timed(_held(story, name)))
+    await story.apply(model(name, f"e2e/{name}", **more))
+    await _listed(name)
+    calls = {"openai": _whole(name), "openai stream": _stream(name), "ollama": _ollama(name)}
+    held = {dialect: asyncio.create_task(call) for dialect, call in calls.items()}
     known = await story.failing(name, case.seconds)
     known_at = time.monotonic()
-    answer, answered_at = await asyncio.wait_for(held, 30)
+    heard = {dialect: await asyncio.wait_for(task, 30) for dialect, task in held.items()}
     started = time.monotonic()
     later = await raw_chat(name, FRANCE, seconds=30)
-    return Outcome(known, known_at, answer, answered_at, later, time.monotonic() - started)
+    return Outcome(known, known_at, heard, later, time.monotonic() - started)
 
 
-async def _held(story: Story, name: str) -> httpx.Response:
-    """A call as soon as the router knows the model."""
-    await story.seen(name, "served names", lambda item: item.get("status", {}).get("servedNames"))
-    async with asyncio.timeout(10):
-        while True:
-            answer = await raw_chat(name, FRANCE)
-            if answer.status_code != 404:
-                return answer
-            await asyncio.sleep(0.05)  # the router's watch is a moment behind ours
+async def _listed(name: str) -> None:
+    """Wait until the router knows the model: its watch may be a moment behind ours."""
+    async with asyncio.timeout(10), httpx.AsyncClient(base_url=ROUTER, trust_env=False) as http:
+        while name not in {row["id"] for row in (await http.get("/v1/models")).json()["data"]}:
+            await asyncio.sleep(0.05)
 
 
-async def _timed(call: Any) -> tuple[httpx.Response, float]:
-    return await call, time.monotonic()
+async def _whole(name: str) -> Heard:
+    answer = await raw_chat(name, FRANCE)
+    assert answer.status_code == 503, answer.text
+    return Heard(answer.json()["error"]["message"], time.monotonic())
+
+
+async def _stream(name: str) -> Heard:
+    """With status 503 or, where the wait was long enough for the head to be sent, in-band."""
+    with pytest.raises(openai.APIError) as refused:
+        await streamed(name, FRANCE)
+    return Heard(refused.value.message, time.monotonic())
+
+
+async def _ollama(name: str) -> Heard:
+    body = {"model": name, "messages": [{"role": "user", "content": FRANCE}], "stream": False}
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=180) as http:
+        answer = await http.post("/api/chat", json=body)
+    assert answer.status_code == 503, answer.text
+    return Heard(answer.json()["error"], time.monotonic())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -124,10 +146,9 @@ def test_fault_is_named_and_heard(outcomes: dict[str, Outcome | BaseException], 
     if isinstance(outcome, BaseException):
         raise outcome
     assert (outcome.known.reason, case.word in outcome.known.message) == (case.reason, True), outcome.known
-    assert outcome.answer.status_code == 503, outcome.answer.text
-    error = outcome.answer.json()["error"]
-    assert case.word in error["message"]
-    assert outcome.answered_at - outcome.known_at <= HEARD_WITHIN
+    for dialect, heard in outcome.held.items():
+        assert case.word in heard.words, dialect
+        assert heard.at - outcome.known_at <= HEARD_WITHIN, dialect
     assert outcome.later.status_code == 503
     assert outcome.later_seconds < HEARD_WITHIN
 
@@ -183,16 +204,13 @@ async def test_token_comes_from_the_models_own_secret(story: Story) -> None:
 
 
 async def test_failed_pull_is_taken_up_after_the_cure(story: Story) -> None:
-    """A repository that appears later: the retry or the touch of its owner makes the model whole."""
+    """A repository that appears later: any change of its spec is a new try."""
     name = story.name("late")
     await story.apply(model(name, f"e2e/{name}"))
     assert (await story.failing(name)).reason == "NotFound"
     await story.publish("late")
-    await story.cluster.patch(
-        "inferencemodels", story.namespace, name, {"spec": {"source": {"revision": "main"}, "aliases": [f"{name}-b"]}}
-    )
-    for job in await story.cluster.find("jobs", story.namespace, f"dormouse.dev/model={name}"):
-        await story.cluster.delete("jobs", story.namespace, job["metadata"]["name"])
+    touch = {"spec": {"aliases": [f"{name}-found"]}}
+    await story.cluster.patch("inferencemodels", story.namespace, name, touch)
     await story.ready(name)
 
 
