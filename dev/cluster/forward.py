@@ -101,6 +101,12 @@ class Forwarder:
             rule.server.close()
         self._save()
 
+    def close(self) -> None:
+        """Stops listening everywhere; the saved table stays."""
+        for rule in self._rules.values():
+            if rule.server:
+                rule.server.close()
+
     def table(self) -> list[dict[str, Any]]:
         """Every rule: port, target, whether it listens, open connections, last known address."""
         return [
@@ -217,6 +223,7 @@ async def _main(layout: Layout) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, control.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await control
+    forwarder.close()
 
 
 if __name__ == "__main__":
