@@ -97,12 +97,14 @@ class Processes:
 
     def _wait_gone(self, name: str, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while pid := self.alive(name):
-            with contextlib.suppress(ChildProcessError):  # ours to reap only when this very process started it
-                os.waitpid(pid, os.WNOHANG)
+        pid = self.alive(name)
+        while self.alive(name):
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_SECONDS)
+        if pid:
+            with contextlib.suppress(ChildProcessError):  # ours to reap only when this very process started it
+                os.waitpid(pid, os.WNOHANG)
         return True
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from dev.cluster import forwarding, images
-from dev.cluster.layout import node_layout
+from dev.cluster import forwarding, images, netns, node
+from dev.cluster.layout import NODE_LINK, POD_BRIDGE, node_layout
 from dev.cluster.lifecycle import Cluster
 
 pytestmark = pytest.mark.e2e
@@ -155,6 +155,15 @@ def test_a_forward_follows_the_service_and_outlives_pod_and_service(kube: Callab
         forwarding.remove(cluster.layout, port)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
+
+
+def test_the_machine_has_no_link_and_no_firewall_rule_of_the_clusters(cluster: Cluster) -> None:
+    with netns.inside(cluster.layout.network):
+        inside, links = node.firewall_chains(), socket.if_nameindex()
+    assert inside  # so that an empty list outside means something
+    assert {NODE_LINK, POD_BRIDGE} <= {name for _, name in links}
+    assert node.firewall_chains() == []
+    assert not {NODE_LINK, POD_BRIDGE} & {name for _, name in socket.if_nameindex()}
 
 
 def test_a_killed_part_is_repaired_and_pods_do_not_notice(kube: Callable[..., str], cluster: Cluster) -> None:
