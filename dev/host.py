@@ -33,7 +33,7 @@ PACKAGES = {
         "openssl",
         "util-linux",
     ),
-    "building images": ("buildah", "debootstrap", "zstd"),
+    "building images": ("buildah", "mmdebstrap"),
     "the engine on a CPU": ("libnuma1",),
     "the store beyond one router": ("postgresql",),
     "the node's own tests": ("busybox-static",),
