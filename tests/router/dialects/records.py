@@ -33,7 +33,7 @@ def known_status(**more: Any) -> dict[str, Any]:
         "contextLength": 2048,
         "capabilities": ["completion", "tools"],
         "quantization": "none",
-        "inspected": {"dtype": "bfloat16", "modelType": "llama", "embeddingLength": 128},
+        "inspected": {"key": "k", "dtype": "bfloat16", "modelType": "llama", "embeddingLength": 128},
         "device": "cpu",
         **more,
     }

@@ -25,7 +25,7 @@ def encode(turns: Sequence[Turn]) -> list[int]:
 
 
 def decode(numbers: Sequence[int] | None) -> list[Turn]:
-    """The turns in `numbers`; OllamaError 400 where they are not ours."""
+    """The turns in `numbers`; Refusal 400 where they are not ours."""
     if not numbers:
         return []
     try:

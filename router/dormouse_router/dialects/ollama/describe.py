@@ -25,12 +25,6 @@ def digest(record: Record) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def pulled(record: Record) -> bool:
-    """Whether the weights are on the volume: Ollama's lists know no other models."""
-    conditions = record.status.conditions or ()
-    return any(c.type == ConditionType.MODEL_PULLED and c.status == "True" for c in conditions)
-
-
 def modified_at(record: Record) -> str:
     """When the weights came, or where they have not come the model's creation."""
     times = [

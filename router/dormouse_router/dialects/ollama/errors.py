@@ -1,32 +1,31 @@
 """How Ollama says no: `{"error": "text"}` with a status, or one such line in a stream that has begun."""
 
+from math import ceil
+
 import msgspec
 
+from dormouse_router.gateway import Refusal, Reply
 
-class OllamaError(Exception):
-    """A refusal in Ollama's words; `headers` go out beside it (Retry-After)."""
-
-    def __init__(self, status: int, message: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = headers
+JSON = (b"content-type", b"application/json; charset=utf-8")
 
 
-def error_body(message: str) -> bytes:
-    """The error as one JSON object, without a newline."""
-    return msgspec.json.encode({"error": message})
+def refuse(refusal: Refusal) -> Reply:
+    """`refusal` as an answer of its own."""
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
+    if refusal.retry_after is not None:
+        headers += ((b"retry-after", str(max(1, ceil(refusal.retry_after))).encode()),)
+    return Reply(refusal.status, msgspec.json.encode({"error": refusal.message}), headers)
 
 
 def error_line(message: str) -> bytes:
     """The error as the last line of a stream."""
-    return error_body(message) + b"\n"
+    return msgspec.json.encode({"error": message}) + b"\n"
 
 
-def bad_request(message: str) -> OllamaError:
-    return OllamaError(400, message)
+def bad_request(message: str) -> Refusal:
+    return Refusal(400, message)
 
 
-def not_found(name: str) -> OllamaError:
+def not_found(name: str) -> Refusal:
     """The official clients branch on the status and on the words "not found"."""
-    return OllamaError(404, f"model '{name}' not found")
+    return Refusal(404, f"model '{name}' not found, try pulling it first: ollama pull {name}", code="model_not_found")

@@ -7,7 +7,7 @@ from dormouse_api.conditions import Reason
 from dormouse_router.catalog.record import Record
 from dormouse_router.dialects.creation import Wanted, wanted
 from dormouse_router.dialects.ollama import names
-from dormouse_router.dialects.ollama.describe import digest, pulled
+from dormouse_router.dialects.ollama.describe import digest
 
 MISSING = "pull model manifest: file does not exist"
 """What the official client waits for where there is no such model anywhere."""
@@ -47,16 +47,20 @@ class Report:
         self._told: set[str] = set()
         self._completed = -1
 
+    def begin(self) -> Iterator[Line]:
+        """The first line, before anything is known."""
+        yield from self._step("pulling manifest")
+
     def lines(self, record: Record) -> Iterator[Line]:
         """The lines for the model as it is now; after "success" it is done. PullError where it failed."""
-        yield from self._step("pulling manifest")
+        yield from self.begin()
         if record.failed:
             raise PullError(_failure(record))
         yield from self._layer(record)
         progress = record.status.pull
-        if pulled(record) or (progress and progress.stage == _VERIFYING):
+        if record.pulled or (progress and progress.stage == _VERIFYING):
             yield from self._step("verifying sha256 digest")
-        if pulled(record) and not record.ready:
+        if record.pulled and not record.ready:
             yield from self._step("quantizing" if record.reason == Reason.QUANTIZING else "writing manifest")
         if record.ready:
             yield from self._step("writing manifest")
@@ -73,7 +77,7 @@ class Report:
 
     def _layer(self, record: Record) -> Iterator[Line]:
         progress = record.status.pull
-        if pulled(record):
+        if record.pulled:
             completed = total = record.status.bytes or 0
         elif progress is not None and progress.total:
             completed, total = progress.bytes, progress.total

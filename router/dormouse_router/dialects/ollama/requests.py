@@ -80,7 +80,7 @@ Request = TypeVar("Request", ChatRequest, GenerateRequest, EmbedRequest, NameReq
 
 
 def decode(body: bytes, kind: type[Request]) -> Request:
-    """The request in `body`; OllamaError 400 where it is empty, no JSON, or of the wrong types."""
+    """The request in `body`; Refusal 400 where it is empty, no JSON, or of the wrong types."""
     if not body.strip():
         raise bad_request("missing request body")
     try:

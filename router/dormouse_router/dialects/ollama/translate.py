@@ -126,14 +126,14 @@ def _with_images(turns: list[context.Turn], images: list[str] | None) -> list[di
 
 
 def _need(record: Record, name: str, capability: str) -> None:
-    """OllamaError 400 where the model is known not to be capable; nothing is known before it was inspected."""
+    """Refusal 400 where the model is known not to be capable; nothing is known before it was inspected."""
     known = record.status.capabilities
     if known is not None and capability not in known:
         raise bad_request(f'"{name}" does not support {capability}')
 
 
 def need_text(record: Record, name: str, verb: str) -> None:
-    """OllamaError 400 where the model only embeds. `verb`: chat or generate."""
+    """Refusal 400 where the model only embeds. `verb`: chat or generate."""
     known = record.status.capabilities
     if known and "completion" not in known and "embedding" in known:
         raise bad_request(f'"{name}" does not support {verb}')

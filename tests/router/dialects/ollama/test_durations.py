@@ -3,8 +3,7 @@
 import pytest
 
 from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, timestamp
-from dormouse_router.dialects.ollama.errors import OllamaError
-from dormouse_router.gateway import FOREVER
+from dormouse_router.gateway import FOREVER, Refusal
 
 
 @pytest.mark.parametrize(
@@ -36,7 +35,7 @@ def test_forms(value: object, seconds: float | None) -> None:
 
 @pytest.mark.parametrize("value", ["soon", "5 m", "5x", "m5", True, [], {}, "nan", "1" * 100 + "s"])
 def test_nonsense_is_refused_with_the_forms(value: object) -> None:
-    with pytest.raises(OllamaError, match=r"invalid duration .*5m") as refused:
+    with pytest.raises(Refusal, match=r"invalid duration .*5m") as refused:
         keep_alive(value)
     assert refused.value.status == 400
 

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dormouse_router.dialects.ollama.errors import OllamaError
 from dormouse_router.dialects.ollama.messages import data_uri, has_images, to_openai
 from dormouse_router.dialects.ollama.requests import Message
+from dormouse_router.gateway import Refusal
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"x" * 90).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + b"x" * 5).decode()
@@ -104,5 +104,5 @@ def test_images_count_in_both_forms() -> None:
     ],
 )
 def test_what_cannot_be_sent_is_refused(message: dict[str, Any], words: str) -> None:
-    with pytest.raises(OllamaError, match=words):
+    with pytest.raises(Refusal, match=words):
         convert(message)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dormouse_router.dialects.ollama.errors import OllamaError
 from dormouse_router.dialects.ollama.options import DEFAULTS, sampling
+from dormouse_router.gateway import Refusal
 
 
 def test_the_defaults_are_sent_explicitly() -> None:
@@ -56,7 +56,7 @@ def test_the_request_stands_above_the_defaults(options: dict[str, object], chang
     ],
 )
 def test_the_wrong_type_is_refused(options: dict[str, object], words: str) -> None:
-    with pytest.raises(OllamaError) as refused:
+    with pytest.raises(Refusal) as refused:
         sampling(options, None)
     assert (refused.value.status, refused.value.message) == (400, words)
 

@@ -1,0 +1,25 @@
+"""What of Ollama's API the application mounts."""
+
+import time
+
+from dormouse_router.dialects.ollama.answer import Clock
+from dormouse_router.dialects.ollama.errors import refuse
+from dormouse_router.dialects.ollama.pull import Pulling
+from dormouse_router.dialects.ollama.reads import Reading
+from dormouse_router.dialects.ollama.serve import Serving
+from dormouse_router.gateway import Dialect, Gateway, ModelStore
+
+
+def dialect(gateway: Gateway, store: ModelStore) -> Dialect:
+    """Ollama's API over `gateway`."""
+    clock = Clock(wall=time.time, steady=time.monotonic)
+    serving, reading = Serving(gateway, clock), Reading(gateway, store, clock)
+    posts = {
+        "/api/chat": serving.chat,
+        "/api/generate": serving.generate,
+        "/api/embed": serving.embed(legacy=False),
+        "/api/embeddings": serving.embed(legacy=True),
+        "/api/show": reading.show,
+        "/api/pull": Pulling(gateway, store).pull,
+    }
+    return Dialect(prefix="/api", refuse=refuse, posts=posts, router=reading.routes())

@@ -1,0 +1,103 @@
+"""POST /api/pull: make a model of the catalogue, or follow the one that is there, until its weights have come.
+
+A client that leaves takes nothing with it: the operator pulls on.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from dormouse_router.catalog.record import Record
+from dormouse_router.dialects.creation import Wanted
+from dormouse_router.dialects.ollama import lines, names, pulling
+from dormouse_router.dialects.ollama.errors import bad_request, error_line
+from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
+from dormouse_router.dialects.ollama.serve import NDJSON, answer_json
+from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
+
+
+class Pulling:
+    """The handler of /api/pull."""
+
+    def __init__(self, gateway: Gateway, store: ModelStore) -> None:
+        self._gateway, self._store = gateway, store
+
+    async def pull(self, request: Request) -> None:
+        wish = decode(await request.body(), NameRequest)
+        name = names.parse(model_of(wish))
+        if name is None:
+            raise bad_request("invalid model name")
+        if wish.stream is False:
+            await self._whole(request, name)
+        else:
+            await self._streamed(request, name)
+
+    async def _whole(self, request: Request, name: names.Name) -> None:
+        try:
+            async with aclosing(self._lines(name)) as steps:
+                async for _ in steps:
+                    pass
+        except pulling.PullError as error:
+            raise Refusal(404 if str(error).startswith(pulling.MISSING) else 500, str(error)) from error
+        await answer_json(request, {"status": "success"})
+
+    async def _streamed(self, request: Request, name: names.Name) -> None:
+        try:
+            async with aclosing(self._lines(name)) as steps:
+                async for line in steps:
+                    if not request.started:
+                        await request.start(200, list(NDJSON))
+                    await request.write(lines.line(line))
+        except (pulling.PullError, Refusal) as error:
+            if not request.started:
+                if isinstance(error, Refusal):
+                    raise
+                await request.start(200, list(NDJSON))
+            await request.write(error_line(error.message if isinstance(error, Refusal) else str(error)))
+        await request.end()
+
+    async def _lines(self, name: names.Name) -> AsyncGenerator[dict[str, Any], None]:
+        """Every line up to "success". PullError, or Refusal where the model may not be created."""
+        namespace, model, wanted = await self._target(name)
+        report = pulling.Report()
+        for line in report.begin():
+            yield line
+        seen = False
+        async with aclosing(self._store.watch(namespace, model)) as records:
+            async for record in records:
+                if record is None:
+                    if seen:
+                        raise pulling.PullError(f"pull model {namespace}/{model}: the model was deleted meanwhile")
+                    continue
+                seen = True
+                _same_source(record, wanted)
+                for line in report.lines(record):
+                    yield line
+                if report.done:
+                    return
+
+    async def _target(self, name: names.Name) -> tuple[str, str, Wanted | None]:
+        """Namespace and name of the InferenceModel to follow, made where nothing is served as `name` yet."""
+        try:
+            record = self._gateway.find(name.listed, exact=False)
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+        else:
+            return record.namespace, record.name, None
+        wanted = pulling.request(name)
+        try:
+            await self._store.create(wanted.name, wanted.spec)
+        except Refusal as refusal:
+            if refusal.status != 409:
+                raise
+        return self._store.default_namespace, wanted.name, wanted
+
+
+def _same_source(record: Record, wanted: Wanted | None) -> None:
+    """PullError where the name we would give is another model's already."""
+    if wanted is not None and record.spec.source.uri != wanted.spec.source.uri:
+        raise pulling.PullError(
+            f"{record.full_name} is there already and serves {record.spec.source.uri}: delete it, or create an "
+            f"InferenceModel of another name with source.uri {wanted.spec.source.uri}"
+        )

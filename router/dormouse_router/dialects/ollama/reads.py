@@ -1,0 +1,124 @@
+"""The routes that wake nothing: lists, details, delete, and the registry operations that are refused in words."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response
+
+from dormouse_router.catalog.record import Record
+from dormouse_router.dialects.ollama import describe
+from dormouse_router.dialects.ollama.answer import Clock
+from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
+from dormouse_router.dialects.ollama.serve import answer_json, find
+from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
+
+VERSION = "0.33.0"
+"""The version of Ollama whose API this is: editors refuse servers that are too old."""
+_MAX_BODY = 64 * 1024
+_REFUSED = {
+    "/api/push": "models are not pushed from here: publish the weights on the hub, then pull them",
+    "/api/create": "models are not created from files or Modelfiles: apply an InferenceModel, or pull one of the hub",
+    "/api/copy": "models are not copied: add the other name to spec.aliases of the InferenceModel",
+    "/api/blobs/{digest}": "blobs are not taken: publish the weights on the hub, then pull them",
+}
+
+
+def json_response(content: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json; charset=utf-8")
+
+
+class Reading:
+    """Answers out of the catalogue alone."""
+
+    def __init__(self, gateway: Gateway, store: ModelStore, clock: Clock) -> None:
+        self._gateway, self._store, self._clock = gateway, store, clock
+
+    async def tags(self) -> Response:
+        """Every model whose weights are here, newest first, under each of its names."""
+        entries = [
+            describe.listing(record, name)
+            for record in self._gateway.models()
+            if record.pulled
+            for name in describe.names_listed(record)
+        ]
+        return json_response({"models": sorted(entries, key=lambda entry: entry["modified_at"], reverse=True)})
+
+    async def ps(self) -> Response:
+        """The models that are awake, or waking, the longest-lived first."""
+        records = [record for record in self._gateway.models() if self._up(record)]
+        ends = await asyncio.gather(*(self._gateway.awake_until(record) for record in records))
+        now = self._clock.wall()
+        entries = [describe.running(record, end, now) for record, end in zip(records, ends, strict=True)]
+        return json_response({"models": sorted(entries, key=lambda entry: entry["expires_at"], reverse=True)})
+
+    def _up(self, record: Record) -> bool:
+        return self._gateway.awake(record) or (record.ready and record.reason == "Waking")
+
+    async def show(self, request: Request) -> None:
+        wish = decode(await request.body(), NameRequest)
+        name = model_of(wish)
+        record = find(self._gateway, name)
+        agent = (request.header(b"user-agent") or b"").decode("latin-1")
+        await answer_json(request, describe.show(record, name, agent))
+
+    async def delete(self, http: HttpRequest) -> Response:
+        wish = decode(await _body(http.stream()), NameRequest)
+        await self._store.delete(find(self._gateway, model_of(wish)))
+        return Response(status_code=200)
+
+    def routes(self) -> APIRouter:
+        """Everything but the POST routes, which the application dispatches by itself."""
+        router = APIRouter()
+
+        def get(path: str, handler: Any, *, head: bool = False) -> None:
+            methods = ["GET", "HEAD"] if head else ["GET"]
+            router.add_api_route(path, handler, methods=methods, include_in_schema=False, response_model=None)
+
+        get("/", _running, head=True)
+        get("/api/version", _version, head=True)
+        get("/api/status", _status)
+        get("/api/tags", self.tags, head=True)
+        get("/api/ps", self.ps)
+        router.add_api_route(
+            "/api/delete", self.delete, methods=["DELETE"], response_model=None, include_in_schema=False
+        )
+        for path, words in _REFUSED.items():
+            router.add_api_route(path, _refuser(words), methods=["POST"], response_model=None, include_in_schema=False)
+        router.add_api_route("/api/blobs/{digest}", _no_blob, methods=["HEAD"], response_model=None)
+        return router
+
+
+async def _running() -> Response:
+    return PlainTextResponse("Ollama is running")
+
+
+async def _version() -> Response:
+    return json_response({"version": VERSION})
+
+
+async def _status() -> Response:
+    return json_response({"cloud": {"disabled": True, "source": "server"}})
+
+
+async def _no_blob(digest: str) -> Response:
+    return Response(status_code=404)
+
+
+def _refuser(words: str) -> Any:
+    async def refused() -> Response:
+        raise Refusal(501, words)
+
+    return refused
+
+
+async def _body(stream: AsyncIterator[bytes]) -> bytes:
+    body = b""
+    async for piece in stream:
+        body += piece
+        if len(body) > _MAX_BODY:
+            raise Refusal(413, f"the body of this request may have at most {_MAX_BODY} bytes")
+    return body

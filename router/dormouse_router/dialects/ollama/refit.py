@@ -1,0 +1,59 @@
+"""What to do about an engine's refusal: shorten a conversation that is too long, as Ollama does, or say the fix.
+
+Pure: from the plan and the engine's words to another plan, or to the refusal the client gets.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from dormouse_router.dialects.ollama.chunks import error_text
+from dormouse_router.dialects.ollama.translate import Plan
+from dormouse_router.gateway import Refusal
+
+_TOO_LONG = ("maximum context length", "context length", "max_model_len", "longer than the maximum")
+_TOO_MANY = ("max_tokens", "max_completion_tokens")
+_NO_PARSER = "tool-call-parser"
+
+
+def words_of(body: bytes) -> str:
+    """The sentence in an engine's error body, whatever its form."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body[:1000].decode(errors="replace").strip() or "the engine failed without a word"
+    return error_text(found)
+
+
+def shorter(plan: Plan, status: int, words: str) -> Plan | None:
+    """A plan that may fit where `plan` did not; None where the engine's word is final.
+
+    First the wish for too many tokens goes, then the older half of the conversation, again and again; the system
+    messages and the last turn stay.
+    """
+    if status != 400 or not plan.truncate or not any(sign in words for sign in _TOO_LONG):
+        return None
+    if "max_tokens" in plan.body and any(sign in words for sign in _TOO_MANY) and not plan.quiet:
+        return replace(plan, body={key: value for key, value in plan.body.items() if key != "max_tokens"})
+    if "messages" not in plan.body:
+        return None
+    kept = _newer_half(plan.body["messages"])
+    return None if kept is None else replace(plan, body={**plan.body, "messages": kept})
+
+
+def _newer_half(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    system = [message for message in messages if message["role"] == "system"]
+    turns = [message for message in messages if message["role"] != "system"]
+    if len(turns) < 2:
+        return None
+    start = len(turns) // 2
+    start += next((i for i, turn in enumerate(turns[start:]) if turn["role"] == "user"), len(turns) - 1 - start)
+    return [*system, *turns[start:]]
+
+
+def refusal(status: int, words: str) -> Refusal:
+    """What the client is told. An engine's own trouble is a 500; what the client can change keeps its 4xx."""
+    if _NO_PARSER in words:
+        words = "this model is served without a tool parser: set spec.engine.toolCallParser of its InferenceModel"
+    return Refusal(status if 400 <= status < 500 and status != 404 else 500, words)

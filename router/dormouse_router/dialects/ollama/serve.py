@@ -1,0 +1,188 @@
+"""The routes that reach a model: chat, generate, embed. From the client's request through the gateway and back."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from dormouse_router.catalog.record import Record
+from dormouse_router.dialects.ollama import embeds, refit
+from dormouse_router.dialects.ollama.answer import Answer, AnswerError, Clock, Times
+from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, timestamp
+from dormouse_router.dialects.ollama.errors import JSON, bad_request, error_line, not_found
+from dormouse_router.dialects.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, decode, model_of
+from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
+from dormouse_router.gateway import EMBEDDINGS, Call, Gateway, Refusal, Reply, Request, Upstream, UpstreamCut
+
+DIALECT = "ollama"
+NDJSON = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+_TRIES = 12
+"""Halving a conversation this often leaves one turn of 4,096."""
+
+
+def find(gateway: Gateway, name: str) -> Record:
+    """The model that `name` means. Refusal 404 in Ollama's words."""
+    try:
+        return gateway.find(name, exact=False)
+    except Refusal as refusal:
+        raise not_found(name) if refusal.status == 404 else refusal from None
+
+
+async def answer_json(request: Request, fields: dict[str, Any]) -> None:
+    await request.reply(Reply(200, msgspec.json.encode(fields), (JSON,)))
+
+
+class Serving:
+    """The handlers; `clock` is the only time they know."""
+
+    def __init__(self, gateway: Gateway, clock: Clock) -> None:
+        self._gateway, self._clock = gateway, clock
+
+    async def chat(self, request: Request) -> None:
+        """POST /api/chat. Without messages it loads the model, or unloads it with keep_alive 0."""
+        arrived = self._clock.steady()
+        wish = decode(await request.body(), ChatRequest)
+        name = model_of(wish)
+        record = find(self._gateway, name)
+        need_text(record, name, "chat")
+        if not wish.messages:
+            await self._load(request, record, name, keep_alive(wish.keep_alive), chat=True)
+            return
+        await self._serve(request, record, name, chat_plan(wish, record, name), arrived)
+
+    async def generate(self, request: Request) -> None:
+        """POST /api/generate. Without a prompt it loads the model, or unloads it with keep_alive 0."""
+        arrived = self._clock.steady()
+        wish = decode(await request.body(), GenerateRequest)
+        name = model_of(wish)
+        record = find(self._gateway, name)
+        need_text(record, name, "generate")
+        if not (wish.prompt or wish.images or wish.suffix):
+            await self._load(request, record, name, keep_alive(wish.keep_alive), chat=False)
+            return
+        await self._serve(request, record, name, generate_plan(wish, record, name), arrived)
+
+    async def _load(self, request: Request, record: Record, name: str, stay: float | None, *, chat: bool) -> None:
+        reason = "unload" if stay == 0 else "load"
+        await self._load_only(record, stay)
+        said: dict[str, Any] = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
+        now = timestamp(self._clock.wall())
+        await answer_json(request, {"model": name, "created_at": now, **said, "done": True, "done_reason": reason})
+
+    async def _serve(self, request: Request, record: Record, name: str, plan: Plan, arrived: float) -> None:
+        held = 0.0
+        for _ in range(_TRIES):
+            sent = self._clock.steady()
+            async with self._gateway.open(_call(request, record, plan)) as upstream:
+                held += upstream.hold_seconds
+                if upstream.status < 400:
+                    times = Times(arrived=arrived, sent=sent + upstream.hold_seconds, held=held)
+                    await _relay(request, upstream, Answer(plan, name, self._clock, times), plan)
+                    return
+                words = refit.words_of(await upstream.body())
+                again = refit.shorter(plan, upstream.status, words)
+            if again is None:
+                raise refit.refusal(upstream.status, words)
+            plan = again
+        raise bad_request("the input length exceeds the context length")
+
+    def embed(self, *, legacy: bool) -> Callable[[Request], Awaitable[None]]:
+        """POST /api/embed, or with `legacy` POST /api/embeddings: one prompt, its vector as the engine gives it."""
+
+        async def handler(request: Request) -> None:
+            arrived = self._clock.steady()
+            wish = decode(await request.body(), EmbedRequest)
+            name = model_of(wish)
+            record = find(self._gateway, name)
+            _need_embedding(record, name)
+            texts, stay = embeds.inputs(wish, legacy), keep_alive(wish.keep_alive)
+            if not texts:
+                await self._load_only(record, stay)
+                await answer_json(request, {"embedding": []} if legacy else {"model": name, "embeddings": []})
+                return
+            body = embeds.body(wish, record, texts)
+            call = Call(record, EMBEDDINGS, body, DIALECT, keep_alive=stay, request_id=request.request_id)
+            vectors, held = await self._vectors(call)
+            if legacy:
+                await answer_json(request, {"embedding": vectors.ordered()[0]})
+                return
+            fields = {
+                "model": name,
+                "embeddings": [embeds.normalised(vector) for vector in vectors.ordered()],
+                "total_duration": nanoseconds(self._clock.steady() - arrived),
+                "load_duration": nanoseconds(held),
+                "prompt_eval_count": max(1, vectors.usage.prompt_tokens),
+            }
+            await answer_json(request, fields)
+
+        return handler
+
+    async def _load_only(self, record: Record, stay: float | None) -> None:
+        if stay == 0:
+            await self._gateway.unload(record)
+        else:
+            await self._gateway.load(record, stay)
+
+    async def _vectors(self, call: Call) -> tuple[embeds.Vectors, float]:
+        async with self._gateway.open(call) as upstream:
+            try:
+                body = await upstream.body()
+            except UpstreamCut as cut:
+                raise Refusal(502, str(cut)) from cut
+            if upstream.status >= 400:
+                raise _embed_refusal(upstream.status, refit.words_of(body))
+            try:
+                vectors = msgspec.json.decode(body, type=embeds.Vectors)
+            except msgspec.DecodeError as error:
+                raise Refusal(502, f"the engine sent vectors that cannot be read: {error}") from error
+        if not vectors.data:
+            raise Refusal(502, "the engine sent no vectors")
+        return vectors, upstream.hold_seconds
+
+
+def _call(request: Request, record: Record, plan: Plan) -> Call:
+    return Call(
+        record=record,
+        path=plan.path,
+        body=msgspec.json.encode(plan.body),
+        dialect=DIALECT,
+        stream=True,
+        keep_alive=plan.keep_alive,
+        request_id=request.request_id,
+    )
+
+
+async def _relay(request: Request, upstream: Upstream, answer: Answer, plan: Plan) -> None:
+    """Pass the answer on. The head goes out with the first line, so an engine that fails at once has its status."""
+    try:
+        async for piece in upstream.chunks:
+            if out := answer.feed(piece):
+                if not request.started:
+                    await request.start(200, list(NDJSON))
+                await request.write(out)
+        last = answer.finish()
+    except (UpstreamCut, AnswerError) as error:
+        if not request.started:
+            raise Refusal(502, str(error)) from error
+        await request.write(error_line(str(error)))
+        await request.end()
+        return
+    if not plan.stream:
+        await request.reply(Reply(200, last, (JSON,)))
+        return
+    if not request.started:
+        await request.start(200, list(NDJSON))
+    await request.write(last)
+    await request.end()
+
+
+def _need_embedding(record: Record, name: str) -> None:
+    known = record.status.capabilities
+    if known and "embedding" not in known:
+        raise bad_request(f'"{name}" does not support embedding')
+
+
+def _embed_refusal(status: int, words: str) -> Refusal:
+    if status == 400 and "context length" in words:
+        return bad_request("the input length exceeds the context length")
+    return refit.refusal(status, words)
