@@ -13,6 +13,8 @@ WAKES = f"{PREFIX}_wakes_total"  # labels: model
 REFUSED = f"{PREFIX}_requests_refused_total"  # labels: model, reason
 LEASE_WRITES = f"{PREFIX}_lease_writes_total"
 WATCH_EVENTS = f"{PREFIX}_watch_events_total"  # labels: resource
+UNKNOWN_MODEL = f"{PREFIX}_unknown_model_requests_total"
+TOKENS = f"{PREFIX}_tokens_total"  # labels: model, kind (prompt, completion)
 # operator
 RECONCILES = f"{PREFIX}_operator_reconciles_total"  # labels: result
 RECONCILE_SECONDS = f"{PREFIX}_operator_reconcile_duration_seconds"

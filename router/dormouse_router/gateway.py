@@ -7,7 +7,7 @@ A client that leaves cancels the task that serves it (`asyncio.CancelledError` c
 dialect watches for nothing: it only has to use `async with` and `try/finally`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -85,11 +85,19 @@ class Call:
 class Upstream(Protocol):
     """An engine's answer whose head has come. Iterate `chunks`, or await `body`; leaving the context cancels it."""
 
-    status: int
-    headers: Headers
-    record: Record
-    hold_seconds: float
-    """How long the call waited for its model to wake; 0.0 when the model was awake."""
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def hold_seconds(self) -> float:
+        """How long the call waited for its model to wake; next to nothing when the model was awake."""
+        ...
 
     @property
     def chunks(self) -> AsyncIterator[bytes]:
@@ -98,6 +106,10 @@ class Upstream(Protocol):
 
     async def body(self) -> bytes:
         """The whole body (bounded: 64 MiB). `UpstreamCut` when the engine dies in the middle."""
+        ...
+
+    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Tell how many tokens the call took, once the answer has said so."""
         ...
 
 
@@ -123,7 +135,7 @@ class Gateway(Protocol):
         """Whether an engine is ready to answer for it now."""
         ...
 
-    def open(self, call: Call) -> AbstractAsyncContextManager[Upstream]:
+    def open(self, call: Call) -> AbstractAsyncContextManager[Upstream, None]:
         """Send `call`, waking its model first if it sleeps. Raises Refusal (404, 429, 502, 503) before the answer's
         head. An engine's own 4xx/5xx is no Refusal: it is an `Upstream` with that status and the engine's JSON body.
         """
@@ -139,6 +151,10 @@ class Gateway(Protocol):
 
     async def awake_until(self, record: Record) -> float | None:
         """When the model may sleep (seconds since the epoch), None where nobody wants it awake or nobody can say."""
+        ...
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The text of /metrics and its content type."""
         ...
 
 
@@ -157,7 +173,7 @@ class ModelStore(Protocol):
         """Delete the InferenceModel. Refusal 403 where deleting is forbidden, 404 where it is gone, 503."""
         ...
 
-    def watch(self, namespace: str, name: str) -> AsyncIterator[Record | None]:
+    def watch(self, namespace: str, name: str) -> AsyncGenerator[Record | None, None]:
         """The record now (None: there is none yet) and again each time it changed; the last is None when deleted
         after having been there. Ends only by being closed: leave it with `aclosing`.
         """
@@ -181,9 +197,14 @@ class Request(Protocol):
 
     method: str
     path: str
-    query: bytes
-    request_id: str
-    """The client's x-request-id, or ours."""
+
+    @property
+    def query(self) -> bytes: ...
+
+    @property
+    def request_id(self) -> str:
+        """The client's x-request-id, or ours."""
+        ...
 
     @property
     def started(self) -> bool:

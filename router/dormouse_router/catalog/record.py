@@ -59,6 +59,12 @@ class Record:
         return self.failed and self.reason in PERMANENT
 
     @property
+    def pulled(self) -> bool:
+        """The weights are on the volume."""
+        conditions = self.status.conditions or ()
+        return any(c.type == ConditionType.MODEL_PULLED and c.status == "True" for c in conditions)
+
+    @property
     def quantization(self) -> str:
         """What the weights are served as, as far as known: the engine's word, else the operator's, else the wish."""
         status = self.status

@@ -1,0 +1,16 @@
+"""The APIs clients speak. Each turns its wire shapes into calls on the gateway and back, and knows nothing else."""
+
+from dormouse_router.dialects.native import mount as native
+from dormouse_router.dialects.ollama import mount as ollama
+from dormouse_router.dialects.openai import mount as openai
+from dormouse_router.gateway import Dialect, Gateway, ModelStore
+from dormouse_router.settings import Settings
+
+
+def all_dialects(gateway: Gateway, store: ModelStore, settings: Settings) -> list[Dialect]:
+    """Every dialect this router speaks."""
+    return [
+        openai.dialect(gateway, store, settings),
+        ollama.dialect(gateway, store),
+        *native.dialects(gateway, store),
+    ]

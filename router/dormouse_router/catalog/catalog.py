@@ -1,0 +1,178 @@
+"""What exists and where it runs: every InferenceModel and the ready endpoints of each, in memory.
+
+Owns the lookup by served name (of two models that claim one, the oldest has it), the endpoints' identity over
+time, and telling whoever waits that something changed. It only repeats what `watch.py` tells it, so it is always as new
+as the last event; nobody else writes to it. Knows no HTTP and no Kubernetes client.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from dormouse_router.catalog.record import Key, Record
+
+Address = tuple[str, int]
+"""(IP address, port)"""
+LATEST = ":latest"
+
+
+@dataclass(eq=False, slots=True)
+class Endpoint:
+    """A ready engine. The same object for as long as the address stays ready, so the data plane may count on it."""
+
+    host: str
+    port: int
+    in_flight: int = 0
+    """Calls of this router on it; written by the data plane."""
+    avoid_until: float = 0.0
+    """Monotonic time before which it is passed over, because it could not be reached."""
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """A model and its ready endpoints. `endpoints` is replaced, never changed in place."""
+
+    record: Record
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class Catalog:
+    """The catalogue. Single-threaded: every method but `changed`'s future is synchronous."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._slices: dict[Key, dict[str, tuple[Address, ...]]] = {}
+        self._exact: dict[str, Entry] = {}
+        self._folded: dict[str, Entry] = {}
+        self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
+        self.listeners: list[Callable[[Key], None]] = []
+        """Called with the key of every model that changed, before the waiters run."""
+
+    # ------------------------------------------------------------------ reading
+
+    def get(self, key: Key) -> Entry | None:
+        return self._entries.get(key)
+
+    def find(self, name: str, *, exact: bool = True) -> Entry | None:
+        """The model served as `name`; `:latest` may be left out or added; `exact=False` also ignores case."""
+        entry = self._exact.get(name)
+        if entry is not None:
+            return entry
+        if exact:
+            return self._exact.get(_without_latest(name))
+        return self._folded.get(_fold(name))
+
+    def entries(self) -> list[Entry]:
+        """Every model, newest first."""
+        return sorted(self._entries.values(), key=lambda entry: _age(entry.record), reverse=True)
+
+    def changed(self, key: Key) -> asyncio.Future[None]:
+        """A future that is done at the next change of the model, its endpoints, or its being there at all."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(key, set())
+        waiters.add(future)
+        future.add_done_callback(lambda done: self._forget(key, done))
+        return future
+
+    # ------------------------------------------------------------------ what watch.py tells
+
+    def put(self, record: Record) -> None:
+        """A model was added or changed."""
+        entry = self._entries.get(record.key)
+        if entry is None:
+            self._entries[record.key] = entry = Entry(record)
+            self._set_endpoints(record.key)
+            self._index()
+        elif entry.record.uid != record.uid or entry.record.served != record.served:
+            entry.record = record
+            self._index()
+        else:
+            entry.record = record
+        self._tell(record.key)
+
+    def drop(self, key: Key) -> None:
+        """A model was deleted."""
+        if self._entries.pop(key, None) is not None:
+            self._index()
+            self._tell(key)
+
+    def replace(self, records: Iterable[Record], namespace: str | None = None) -> None:
+        """A fresh list of the models of `namespace` (None: all): what is not in it is gone."""
+        found = {record.key: record for record in records}
+        for key in [key for key in self._entries if key not in found and namespace in (None, key[0])]:
+            self.drop(key)
+        for record in found.values():
+            self.put(record)
+
+    def put_slice(self, key: Key, slice_name: str, ready: tuple[Address, ...]) -> None:
+        """An EndpointSlice of the model has these ready addresses."""
+        self._slices.setdefault(key, {})[slice_name] = ready
+        self._endpoints_changed(key)
+
+    def drop_slice(self, key: Key, slice_name: str) -> None:
+        slices = self._slices.get(key, {})
+        if slices.pop(slice_name, None) is not None:
+            if not slices:
+                del self._slices[key]
+            self._endpoints_changed(key)
+
+    def replace_slices(self, found: Mapping[Key, dict[str, tuple[Address, ...]]], namespace: str | None = None) -> None:
+        """A fresh list of the EndpointSlices of `namespace` (None: all): what is not in it is gone."""
+        gone = [key for key in self._slices if key not in found and namespace in (None, key[0])]
+        for key in gone:
+            del self._slices[key]
+        self._slices.update({key: dict(slices) for key, slices in found.items()})
+        for key in [*gone, *found]:
+            self._endpoints_changed(key)
+
+    # ------------------------------------------------------------------ inside
+
+    def _endpoints_changed(self, key: Key) -> None:
+        if key in self._entries and self._set_endpoints(key):
+            self._tell(key)
+
+    def _set_endpoints(self, key: Key) -> bool:
+        """Bring the entry's endpoints up to date; whether they changed. Those that stay keep their identity."""
+        entry = self._entries[key]
+        known = {(endpoint.host, endpoint.port): endpoint for endpoint in entry.endpoints}
+        wanted = sorted({address for ready in self._slices.get(key, {}).values() for address in ready})
+        if wanted == sorted(known):
+            return False
+        entry.endpoints = tuple(known.get(address) or Endpoint(*address) for address in wanted)
+        return True
+
+    def _index(self) -> None:
+        exact: dict[str, Entry] = {}
+        for entry in sorted(self._entries.values(), key=lambda entry: _age(entry.record)):
+            for name in entry.record.served:
+                exact.setdefault(name, entry)
+        folded: dict[str, Entry] = {}
+        for name, entry in exact.items():
+            folded.setdefault(_fold(name), entry)
+        self._exact, self._folded = exact, folded
+
+    def _tell(self, key: Key) -> None:
+        for listener in self.listeners:
+            listener(key)
+        for waiter in list(self._waiters.get(key, ())):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _forget(self, key: Key, done: asyncio.Future[None]) -> None:
+        waiters = self._waiters.get(key)
+        if waiters is not None:
+            waiters.discard(done)
+            if not waiters:
+                del self._waiters[key]
+
+
+def _age(record: Record) -> tuple[float, str, str]:
+    return (record.created, record.namespace, record.name)
+
+
+def _without_latest(name: str) -> str:
+    return name.removesuffix(LATEST) if name.endswith(LATEST) else name + LATEST
+
+
+def _fold(name: str) -> str:
+    return name.casefold().removesuffix(LATEST)

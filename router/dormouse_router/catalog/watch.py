@@ -1,0 +1,152 @@
+"""Keep the catalogue as the API server has it: list, watch, list again when the watch is too old.
+
+Owns the two loops (models, endpoint slices), their backoff, and the reading of an EndpointSlice. A list
+replaces everything it covers, because a watch that starts anew tells of no deletions.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import aclosing
+
+import structlog
+from pydantic import ValidationError
+
+from dormouse_api.names import LABEL_MODEL, PORT_SERVING, runtime_name
+from dormouse_router.catalog.catalog import Address, Catalog
+from dormouse_router.catalog.record import Key, Record, record_from
+from dormouse_router.cluster import Cluster, ClusterError, Event, Expired, Object, Resource
+
+log = structlog.get_logger()
+SERVICE_NAME = "kubernetes.io/service-name"
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+class Watcher:
+    """Watches one resource in one namespace (None: all) and tells the catalogue."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        catalog: Catalog,
+        resource: Resource,
+        namespace: str | None,
+        count: Callable[[str], None],
+    ) -> None:
+        """`count` is told the resource of every event, for the metrics."""
+        self._cluster, self._catalog = cluster, catalog
+        self._resource, self._namespace = resource, namespace
+        self._count = count
+        self.synced = asyncio.Event()
+        """Set once the first list is in the catalogue."""
+
+    async def run(self) -> None:
+        """For ever: survives every outage of the API server."""
+        version, pause = "", FIRST_PAUSE
+        while True:
+            try:
+                if not version:
+                    version = await self._list()
+                version = await self._follow(version)
+                pause = FIRST_PAUSE
+            except Expired:
+                version = ""
+            except ClusterError as error:
+                log.warning("watch interrupted", resource=self._resource.value, status=error.status, error=str(error))
+                if error.status:
+                    version = ""  # it answered, but not with a stream: begin anew
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads routers, no secret
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def _list(self) -> str:
+        listing = await self._cluster.list(self._resource, self._namespace)
+        self._count(self._resource.value)
+        if self._resource is Resource.MODELS:
+            self._catalog.replace(_records(listing.items), self._namespace)
+        else:
+            self._catalog.replace_slices(_by_model(listing.items), self._namespace)
+        self.synced.set()
+        return listing.version
+
+    async def _follow(self, version: str) -> str:
+        async with aclosing(self._cluster.watch(self._resource, self._namespace, version)) as events:
+            async for event in events:
+                version = event.version
+                if event.kind != "BOOKMARK":
+                    self._count(self._resource.value)
+                    self._apply(event)
+        return version
+
+    def _apply(self, event: Event) -> None:
+        if self._resource is Resource.SLICES:
+            self._apply_slice(event)
+            return
+        meta = event.object["metadata"]
+        if event.kind == "DELETED":
+            self._catalog.drop((meta["namespace"], meta["name"]))
+        else:
+            for record in _records([event.object]):
+                self._catalog.put(record)
+
+    def _apply_slice(self, event: Event) -> None:
+        key = slice_key(event.object)
+        if key is None:
+            return
+        name = event.object["metadata"]["name"]
+        if event.kind == "DELETED":
+            self._catalog.drop_slice(key, name)
+        else:
+            self._catalog.put_slice(key, name, ready_addresses(event.object))
+
+
+def _records(objects: list[Object]) -> list[Record]:
+    records = []
+    for obj in objects:
+        try:
+            records.append(record_from(obj))
+        except ValidationError as error:
+            meta = obj["metadata"]
+            log.error("not an InferenceModel", namespace=meta["namespace"], name=meta["name"], error=str(error))
+    return records
+
+
+def _by_model(objects: list[Object]) -> dict[Key, dict[str, tuple[Address, ...]]]:
+    found: dict[Key, dict[str, tuple[Address, ...]]] = {}
+    for obj in objects:
+        key = slice_key(obj)
+        if key is not None:
+            found.setdefault(key, {})[obj["metadata"]["name"]] = ready_addresses(obj)
+    return found
+
+
+def slice_key(obj: Object) -> Key | None:
+    """The model an EndpointSlice belongs to, or None: it must be of the model's own runtime Service."""
+    meta = obj["metadata"]
+    labels = meta.get("labels") or {}
+    model = labels.get(LABEL_MODEL)
+    if not model or labels.get(SERVICE_NAME) != runtime_name(model):
+        return None
+    return (meta["namespace"], model)
+
+
+def ready_addresses(obj: Object) -> tuple[Address, ...]:
+    """The addresses of an EndpointSlice that may be sent requests: ready, and not terminating."""
+    if obj.get("addressType") == "FQDN":
+        return ()
+    port = _serving_port(obj.get("ports") or [])
+    return tuple(
+        (endpoint["addresses"][0], port)
+        for endpoint in obj.get("endpoints") or []
+        if _may_serve(endpoint.get("conditions") or {}) and endpoint.get("addresses")
+    )
+
+
+def _may_serve(conditions: Object) -> bool:
+    # a missing `ready` means yes, by the API's own rule
+    return conditions.get("ready") is not False and conditions.get("terminating") is not True
+
+
+def _serving_port(ports: list[Object]) -> int:
+    named = {port.get("name"): port.get("port") for port in ports}
+    first = ports[0].get("port") if ports else None
+    return int(named.get("serving") or first or PORT_SERVING)

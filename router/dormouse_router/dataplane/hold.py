@@ -1,0 +1,145 @@
+"""Holding a call while its model wakes: until an engine is ready, the cause of a failure is known, or time is up.
+
+State is read anew at every event and never remembered, so a held call knows of a failure, a deletion or a
+ready engine as soon as the catalogue does. Bounded per model in calls and seconds, and in bytes over all models.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
+from dormouse_router.catalog.record import Record
+from dormouse_router.dataplane.balance import back_at, pick
+from dormouse_router.dataplane.estimate import remaining, retry_after
+from dormouse_router.dataplane.lane import Lane
+from dormouse_router.gateway import Call, Refusal, Waiting
+from dormouse_router.settings import Settings
+
+
+def gone(name: str) -> Refusal:
+    """The refusal of a call whose model was deleted while it was held."""
+    text = f"The model '{name}' was deleted while this request waited for it."
+    return Refusal(404, text, code="model_not_found", param="model")
+
+
+def failed(record: Record) -> Refusal:
+    """The refusal of a call that no waiting would help, with the cause."""
+    return Refusal(
+        503,
+        f"The model '{record.name}' cannot be served: {record.message} ({record.reason})",
+        code=record.reason,
+        retry_after=None if record.permanent else retry_after(record),
+        should_retry=False if record.permanent else None,
+    )
+
+
+def full(record: Record, waiting: int) -> Refusal:
+    text = (
+        f"The model '{record.name}' is waking and {waiting} requests wait for it already: "
+        "try again later, or raise spec.scaling.maxHeld."
+    )
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record))
+
+
+def too_many_bytes(record: Record) -> Refusal:
+    text = f"The model '{record.name}' is waking and the requests that wait fill the router's memory: try again later."
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record))
+
+
+def late(record: Record, waited: float) -> Refusal:
+    text = (
+        f"The model '{record.name}' did not wake within {waited:.0f} s ({record.reason}: {record.message}) "
+        "The wake goes on: try again later."
+    )
+    return Refusal(503, text, code="model_loading", retry_after=retry_after(record, waited))
+
+
+def outcome(entry: Entry | None, name: str, now: float, turn: int) -> Endpoint | Refusal | None:
+    """What a call for the model comes to now: an endpoint, a refusal, or None: wait. Pure."""
+    if entry is None or entry.record.deleting:
+        return gone(name)
+    endpoint = pick(entry.endpoints, now, turn)
+    if endpoint is not None:
+        return endpoint
+    return failed(entry.record) if entry.record.failed and not entry.endpoints else None
+
+
+class Hold:
+    """All calls held by this router."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Callable[[], float],
+        wake: Callable[[Lane, Entry], None],
+        settings: Settings,
+    ) -> None:
+        """`wake` begins the model's wake unless it is under way; it is asked at every turn of every wait."""
+        self._catalog, self._clock, self._wake = catalog, clock, wake
+        self._max_bytes = settings.held_bytes
+        self._after, self._every = settings.comment_after, settings.comment_every
+        self.bytes = 0
+
+    def admit(self, lane: Lane, record: Record, size: int) -> None:
+        """Raises Refusal 429 when one more call of `size` bytes may not be held."""
+        if len(lane.held) >= record.spec.scaling.max_held:
+            raise full(record, len(lane.held))
+        if self.bytes + size > self._max_bytes:
+            raise too_many_bytes(record)
+
+    async def wait(self, lane: Lane, call: Call, since: float) -> Endpoint:
+        """Hold `call`, which came at `since`, until its model can answer. Raises Refusal."""
+        size = len(call.body)
+        self.admit(lane, call.record, size)
+        ticket = object()
+        lane.held[ticket] = since
+        lane.held_bytes += size
+        self.bytes += size
+        ending = "left"
+        try:
+            endpoint = await self._until_ready(lane, call, since)
+            ending = "awake"
+        except Refusal:
+            ending = "refused"
+            raise
+        else:
+            return endpoint
+        finally:
+            del lane.held[ticket]
+            lane.held_bytes -= size
+            self.bytes -= size
+            lane.stats.held(ending, self._clock() - since)
+
+    async def _until_ready(self, lane: Lane, call: Call, since: float) -> Endpoint:
+        record = call.record
+        tell_at = since + self._after
+        while True:
+            now = self._clock()
+            entry = self._catalog.get(record.key)
+            if entry is not None:
+                record = entry.record
+            found = outcome(entry, record.name, now, 0)
+            if isinstance(found, Refusal):
+                raise found
+            if found is not None:
+                return found
+            give_up = since + record.spec.scaling.hold_seconds
+            if now >= give_up:
+                raise late(record, now - since)
+            if entry is not None and not entry.endpoints:
+                self._wake(lane, entry)
+            if call.waiting is not None and now >= tell_at:
+                tell_at = now + self._every
+                await call.waiting(Waiting(record, record.reason, now - since, remaining(record, now - since)))
+                continue
+            until = give_up if call.waiting is None else min(give_up, tell_at)
+            back = back_at(entry.endpoints) if entry is not None else None
+            await self._changed(record, (until if back is None else min(until, back)) - now)
+
+    async def _changed(self, record: Record, seconds: float) -> None:
+        future = self._catalog.changed(record.key)
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await future
+        except TimeoutError:
+            pass

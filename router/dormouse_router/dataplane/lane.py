@@ -1,0 +1,57 @@
+"""One model's traffic in this router: what is in flight, what is held, and whether a wake is under way.
+
+Plain counts, kept by the data plane, read by the lease keeper, by `/demand` and by the metrics. No I/O and no clock:
+every method is told the time. Monotonic seconds throughout.
+"""
+
+from dormouse_router.catalog.catalog import Entry
+from dormouse_router.catalog.record import Key
+from dormouse_router.metrics import ModelStats
+
+
+class Lane:
+    """The traffic of one model."""
+
+    __slots__ = ("held", "held_bytes", "idle_since", "in_flight", "key", "linger", "stats", "wake_ends", "waking_since")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.in_flight = 0
+        self.held: dict[object, float] = {}
+        """Since when each held call waits; the oldest first."""
+        self.held_bytes = 0
+        self.idle_since = 0.0
+        """When the last call ended."""
+        self.linger: float | None = None
+        """Seconds the latest caller asked the model to stay (keep_alive); None: the model's own idleSeconds."""
+        self.waking_since = 0.0
+        self.wake_ends = 0.0
+        """A wake that began goes on until then, whoever leaves; 0.0: none is under way."""
+        self.stats = ModelStats()
+
+    def wake(self, now: float, seconds: float) -> bool:
+        """A call needs the model awake: begin a wake of at most `seconds` unless one is under way. True: it began."""
+        if self.wake_ends > now:
+            return False
+        self.waking_since, self.wake_ends = now, now + seconds
+        self.stats.wakes += 1
+        return True
+
+    def settle(self, entry: Entry | None, now: float) -> None:
+        """End the wake if there is nothing left to wait for: awake, failed, gone, or out of time."""
+        if not self.wake_ends:
+            return
+        over = entry is None or entry.record.failed
+        if over or (entry is not None and entry.endpoints) or self.wake_ends <= now:
+            self.wake_ends = 0.0
+            if not over:  # a wake nobody waited for still leaves the model up for a while; a failed one does not
+                self.idle_since = max(self.idle_since, now)
+
+    @property
+    def busy(self) -> bool:
+        """Somebody needs the model awake now."""
+        return bool(self.in_flight or self.held or self.wake_ends)
+
+    def oldest_wait(self, now: float) -> float:
+        """Seconds the longest-held call has waited; 0.0 where none is held."""
+        return now - next(iter(self.held.values())) if self.held else 0.0

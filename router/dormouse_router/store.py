@@ -1,0 +1,71 @@
+"""`gateway.ModelStore`: creating, deleting and following InferenceModels on behalf of clients that may.
+
+Owns the policy (is pulling, is deleting allowed here) and what the API server's refusals mean to a client.
+"""
+
+from collections.abc import AsyncGenerator
+
+from dormouse_api.model import InferenceModelSpec
+from dormouse_router.catalog.catalog import Catalog
+from dormouse_router.catalog.record import Record
+from dormouse_router.cluster import Cluster, ClusterError
+from dormouse_router.gateway import Refusal
+from dormouse_router.settings import Settings
+
+
+class Models:
+    """The InferenceModels, as far as clients may change them."""
+
+    def __init__(self, cluster: Cluster, catalog: Catalog, settings: Settings) -> None:
+        self._cluster, self._catalog, self._settings = cluster, catalog, settings
+
+    @property
+    def default_namespace(self) -> str:
+        return self._settings.default_namespace
+
+    async def create(self, name: str, spec: InferenceModelSpec, *, namespace: str | None = None) -> None:
+        if not self._settings.pull:
+            text = "Pulling models through the API is switched off here: ask the administrator to create it."
+            raise Refusal(403, text, code="pull_forbidden")
+        try:
+            await self._cluster.create_model(namespace or self.default_namespace, name, spec.wire())
+        except ClusterError as error:
+            raise _refusal(error, name) from error
+
+    async def delete(self, record: Record) -> None:
+        if not self._settings.delete:
+            text = "Deleting models through the API is switched off here: ask the administrator to delete it."
+            raise Refusal(403, text, code="delete_forbidden")
+        try:
+            await self._cluster.delete_model(record.namespace, record.name, record.uid)
+        except ClusterError as error:
+            raise _refusal(error, record.name) from error
+
+    async def watch(self, namespace: str, name: str) -> AsyncGenerator[Record | None, None]:
+        key = (namespace, name)
+        said: Record | None = None
+        first = True
+        while True:
+            change = self._catalog.changed(key)
+            try:
+                entry = self._catalog.get(key)
+                record = entry.record if entry is not None else None
+                if first or record is not said:
+                    first, said = False, record
+                    yield record
+                await change
+            finally:
+                change.cancel()
+
+
+def _refusal(error: ClusterError, name: str) -> Refusal:
+    text = str(error)
+    if error.status == 409:
+        return Refusal(409, f"The model '{name}' exists already, or was replaced meanwhile.", code="conflict")
+    if error.status == 403:
+        return Refusal(403, f"The router may not do this: {text}", code="forbidden")
+    if error.status == 404:
+        return Refusal(404, f"The model '{name}' or its namespace is not there: {text}", code="model_not_found")
+    if error.status in (400, 422):
+        return Refusal(400, text, code="invalid_value")
+    return Refusal(503, f"The cluster's API server did not take the change: {text} Try again.", retry_after=2.0)
