@@ -29,8 +29,8 @@ def words_of(body: bytes) -> str:
 def shorter(plan: Plan, status: int, words: str) -> Plan | None:
     """A plan that may fit where `plan` did not; None where the engine's word is final.
 
-    First the wish for too many tokens goes, then the older half of the conversation, again and again; the system
-    messages and the last turn stay.
+    First the wish for too many tokens goes, then the older half of the conversation, again and again. The system
+    messages stay, and what is left begins with a user, so that no tool's result stands without its call.
     """
     if status != 400 or not plan.truncate or not any(sign in words for sign in _TOO_LONG):
         return None
@@ -45,10 +45,10 @@ def shorter(plan: Plan, status: int, words: str) -> Plan | None:
 def _newer_half(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     system = [message for message in messages if message["role"] == "system"]
     turns = [message for message in messages if message["role"] != "system"]
-    if len(turns) < 2:
+    starts = [index for index, turn in enumerate(turns) if index and turn["role"] == "user"]
+    if not starts:
         return None
-    start = len(turns) // 2
-    start += next((i for i, turn in enumerate(turns[start:]) if turn["role"] == "user"), len(turns) - 1 - start)
+    start = next((index for index in starts if index >= len(turns) // 2), starts[-1])
     return [*system, *turns[start:]]
 
 

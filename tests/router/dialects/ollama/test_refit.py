@@ -1,0 +1,87 @@
+"""What is done about an engine's refusal."""
+
+from typing import Any
+
+import pytest
+
+from dormouse_router.dialects.ollama.refit import refusal, shorter, words_of
+from dormouse_router.dialects.ollama.translate import Plan
+from dormouse_router.gateway import CHAT, COMPLETIONS
+
+TOO_LONG = "This model's maximum context length is 512 tokens. However, your prompt contains 600 input tokens"
+TOO_MANY = "max_tokens=900 cannot be greater than max_model_len=max_total_tokens=512. Please request fewer"
+
+
+def plan(*turns: str, path: str = CHAT, truncate: bool = True, **body: Any) -> Plan:
+    roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+    messages = {"messages": [{"role": roles[turn[0]], "content": turn} for turn in turns]} if turns else {}
+    return Plan(path=path, body={**messages, **body}, stream=True, keep_alive=None, chat=True, truncate=truncate)
+
+
+def left(found: Plan | None) -> list[str] | None:
+    return None if found is None else [message["content"] for message in found.body["messages"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("s", "u1", "a1", "u2", "a2", "u3"), ["s", "u2", "a2", "u3"]),
+        (("s", "u2", "a2", "u3"), ["s", "u3"]),
+        (("u1", "a1", "u2", "a2", "u3", "a3", "u4"), ["u3", "a3", "u4"]),
+        (("u1", "u2"), ["u2"]),
+        (("u1", "u2", "a2", "t2"), ["u2", "a2", "t2"]),
+        (("u1", "a1", "t1"), None),
+        (("s", "u1"), None),
+        (("s",), None),
+    ],
+)
+def test_a_conversation_loses_its_older_half_and_begins_with_a_user(
+    before: tuple[str, ...], after: list[str] | None
+) -> None:
+    assert left(shorter(plan(*before), 400, TOO_LONG)) == after
+
+
+def test_too_many_tokens_are_asked_for_no_more() -> None:
+    found = shorter(plan("u1", "a1", "u2", max_tokens=900), 400, TOO_MANY)
+    assert found is not None
+    assert "max_tokens" not in found.body
+    assert left(found) == ["u1", "a1", "u2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "words"),
+    [
+        (plan("u1", "u2"), 500, TOO_LONG),
+        (plan("u1", "u2"), 400, "temperature must be positive"),
+        (plan("u1", "u2", truncate=False), 400, TOO_LONG),
+        (plan(path=COMPLETIONS, prompt="x"), 400, TOO_LONG),
+    ],
+)
+def test_the_engines_word_is_final(given: Plan, status: int, words: str) -> None:
+    assert shorter(given, status, words) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error":{"message":"bad","type":"BadRequestError","code":400}}', "bad"),
+        (b'{"object":"error","message":"flat","code":400}', "flat"),
+        (b'{"error":"bare"}', "bare"),
+        (b'{"detail":"framework"}', "framework"),
+        (b"Internal Server Error", "Internal Server Error"),
+        (b"", "the engine failed without a word"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+    ],
+)
+def test_an_engines_words_in_every_form(body: bytes, words: str) -> None:
+    assert words_of(body) == words
+
+
+@pytest.mark.parametrize(("status", "told"), [(400, 400), (422, 422), (404, 500), (500, 500), (503, 500)])
+def test_statuses(status: int, told: int) -> None:
+    assert refusal(status, "x").status == told
+
+
+def test_a_model_without_a_tool_parser_is_told_with_the_fix() -> None:
+    words = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+    assert "spec.engine.toolCallParser" in refusal(400, words).message
