@@ -110,7 +110,8 @@ def _resolve(request: Request, found: re.Match[str], fault: Fault) -> None:
         return
     headers = {**commit, "ETag": f'"{blob.etag}"', "Accept-Ranges": "bytes"}
     if blob.lfs and not signed:
-        target = f"http://{request.host}/_cdn/{repo.id}/resolve/{tree.commit}/{quote(found[4])}"
+        host = request.host.replace("127.0.0.1", "localhost") if fault.kind == "elsewhere" else request.host
+        target = f"http://{host}/_cdn/{repo.id}/resolve/{tree.commit}/{quote(found[4])}"
         linked = {"X-Linked-Size": blob.size, "X-Linked-ETag": f'"{blob.etag}"'}
         request.reply(302, None, {**headers, **linked, "Location": target})
     else:

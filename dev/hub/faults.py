@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-KINDS = ("status", "cut", "stall", "slow", "corrupt")
+KINDS = ("status", "cut", "stall", "slow", "corrupt", "norange", "elsewhere")
 
 
 class FaultError(Exception):
@@ -25,6 +25,8 @@ class Fault:
     stall    sends `after` bytes, then nothing for `seconds`, then goes on
     slow     sends at `rate` bytes a second
     corrupt  flips the byte at `after`, counted from the start of the file
+    norange  ignores the Range that is asked for and sends the whole file
+    elsewhere  redirects LFS files to this hub under another host name, as to a CDN
     """
 
     kind: str

@@ -82,7 +82,8 @@ class Request(BaseHTTPRequestHandler):
         """Answer the file, or the part that Range asks for, with the fault worked in."""
         size = path.stat().st_size
         start, end, status, ranged = 0, size - 1, 200, {}
-        if asked := RANGE.fullmatch(self.headers.get("Range") or ""):
+        wanted = "" if fault.kind == "norange" else self.headers.get("Range") or ""
+        if asked := RANGE.fullmatch(wanted):
             start, end, status = int(asked[1]), min(int(asked[2] or size - 1), size - 1), 206
             if start >= size:
                 self.reply(416, None, {"Content-Range": f"bytes */{size}"})

@@ -214,6 +214,12 @@ def test_fault_corrupt_flips_the_byte_of_the_file(hub: HubControl) -> None:
     assert get(hub, cdn(commit)) == (200, WEIGHTS)
 
 
+def test_fault_norange_sends_everything(hub: HubControl) -> None:
+    commit = hub.publish(REPO, FILES)
+    hub.faults({"kind": "norange", "path": "_cdn"})
+    assert get(hub, cdn(commit), {"Range": "bytes=10-19"}) == (200, WEIGHTS)
+
+
 def test_a_fault_for_all_requests_lasts_until_it_is_lifted(hub: HubControl) -> None:
     hub.publish(REPO, FILES)
     hub.faults({"kind": "status", "status": 503, "times": None})

@@ -1,0 +1,74 @@
+"""`python -m dormouse_runtime.pull inspect|fetch`: the Job's process.
+
+Exit codes: 0 done; 42 a permanent failure, which the Job's podFailurePolicy must not retry; 143 ended by SIGTERM; 1 any
+other failure, which the Job's back-off tries again. The termination message holds the result or the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+from dormouse_api.conditions import Reason
+from dormouse_api.results import Failure, Outcome
+from dormouse_runtime.pull.errors import EXIT_RETRY, EXIT_TERMINATED, PullError
+from dormouse_runtime.pull.fetch import fetch
+from dormouse_runtime.pull.inspect import inspect
+from dormouse_runtime.pull.progress import Meter, ProgressServer
+from dormouse_runtime.pull.report import Report
+from dormouse_runtime.pull.settings import Settings, termination_log
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Do the stage, leave its outcome in the termination message, and give the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m dormouse_runtime.pull", description="Pull a model's files.")
+    parser.add_argument("stage", choices=("inspect", "fetch"))
+    stage = parser.parse_args(arguments).stage
+    report = Report(termination_log(environ))
+    try:
+        settings = Settings.read(environ)
+        report = Report(settings.termination_log, settings.token)
+        report.interrupted(f"{stage} of {settings.source} was cut off; the next try goes on from there")
+        outcome = _inspect(settings) if stage == "inspect" else _fetch(settings, report)
+    except PullError as error:
+        report.write(Outcome(failure=error.failure()))
+        report.log(f"{stage} failed", reason=error.reason, why=error.message)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - whatever it is, the operator must hear of it
+        words = f"{type(error).__name__}: {error}"[:500]
+        report.write(Outcome(failure=Failure(reason=Reason.JOB_FAILED, message=f"{stage} broke off ({words})")))
+        report.log(f"{stage} broke off", why=words)
+        return EXIT_RETRY
+    report.write(outcome)
+    report.log(f"{stage} done", result=outcome.model_dump(exclude_none=True))
+    return 0
+
+
+def _inspect(settings: Settings) -> Outcome:
+    return Outcome(inspect=inspect(settings))
+
+
+def _fetch(settings: Settings, report: Report) -> Outcome:
+    meter = Meter()
+
+    def leave(*_: object) -> None:
+        """SIGTERM: say how far it came and go at once. What is on the volume needs no goodbye."""
+        seen = meter.progress()
+        report.interrupted(
+            f"the pull was stopped at {seen.bytes} of {seen.total} bytes; the next try goes on from there"
+        )
+        os._exit(EXIT_TERMINATED)
+
+    signal.signal(signal.SIGTERM, leave)
+    if settings.progress_port:
+        ProgressServer(meter, settings.progress_port)
+    return Outcome(pull=fetch(settings, meter))
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:], os.environ)
+    sys.stderr.flush()
+    os._exit(code)  # a transfer that waits for a silent hub must not keep a failed process alive

@@ -1,0 +1,133 @@
+"""What a model is and can do, read from its own files. Pure: parsed JSON and text in, facts out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Mapping[str, Any]
+
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
+WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "dim")
+GENERATING = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration|ForImageTextToText)$")
+INFILL_TOKENS = (
+    "<|fim_middle|>",
+    "<fim_middle>",
+    "<fim-middle>",
+    "<\uff5cfim\u2581hole\uff5c>",
+    "▁<MID>",
+    "[MIDDLE]",
+)
+THINKING = re.compile(r"<think>|enable_thinking|reasoning_content|<\|channel\|>|\[THINK\]")
+TOOLS = re.compile(r"\btools\b")
+PACKED_BITS = 32  # gptq, awq and compressed-tensors pack low-bit weights into 32-bit integers
+PACKED_NAMES = (".qweight", ".weight_packed")
+NOT_COUNTED = (".qzeros", ".g_idx", ".scales", ".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx")
+
+
+@dataclass(frozen=True)
+class Papers:
+    """The small files of a repository, parsed; what it lacks is empty."""
+
+    config: Json = field(default_factory=dict)
+    tokenizer: Json = field(default_factory=dict)
+    """tokenizer_config.json"""
+    pipeline: Json = field(default_factory=dict)
+    """model_index.json of a diffusers repository"""
+    template: str = ""
+    paths: frozenset[str] = frozenset()
+    """All files of the repository."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `describe` found; the fields are those of InspectResult."""
+
+    architecture: str | None
+    model_type: str | None
+    dtype: str | None
+    native_quantization: str | None
+    context_length: int | None
+    embedding_length: int | None
+    capabilities: tuple[str, ...]
+    remote_code: bool
+
+
+def describe(papers: Papers) -> Facts:
+    """The facts, as far as the files tell them."""
+    config = papers.config
+    inner = _inner(config)
+    architecture = next(iter(config.get("architectures") or ()), None) or papers.pipeline.get("_class_name")
+    quantization = config.get("quantization_config") or inner.get("quantization_config") or {}
+    dtype = config.get("dtype") or config.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype")
+    return Facts(
+        architecture=_word(architecture),
+        model_type=_word(config.get("model_type")),
+        dtype=_word(dtype),
+        native_quantization=_word(quantization.get("quant_method")),
+        context_length=_number(inner, config, CONTEXT_KEYS),
+        embedding_length=_number(inner, config, WIDTH_KEYS),
+        capabilities=_capabilities(papers, architecture or ""),
+        remote_code=bool(config.get("auto_map")) and any(path.endswith(".py") for path in papers.paths),
+    )
+
+
+def count_parameters(tensors: Iterable[tuple[str, str, int]], config: Json) -> int:
+    """Parameters behind (name, dtype, elements): packed weights count as what they unpack to, scales not at all."""
+    bits = _bits(config.get("quantization_config") or {})
+    total = 0
+    for name, dtype, elements in tensors:
+        if bits and name.endswith(NOT_COUNTED):
+            continue
+        packed = bits and dtype == "I32" and name.endswith(PACKED_NAMES)
+        total += elements * PACKED_BITS // bits if packed else elements
+    return total
+
+
+def _capabilities(papers: Papers, architecture: str) -> tuple[str, ...]:
+    config = papers.config
+    if papers.pipeline:
+        return ("image",)
+    if "modules.json" in papers.paths or (architecture and not GENERATING.search(architecture)):
+        return ("embedding",)
+    if not architecture:
+        return ()
+    wanted = {
+        "completion": True,
+        "tools": bool(TOOLS.search(papers.template)),
+        "insert": any(token in str(papers.tokenizer) for token in INFILL_TOKENS),
+        "vision": any(key in config for key in ("vision_config", "vision_tower", "mm_vision_tower")),
+        "audio": any(key in config for key in ("audio_config", "speech_config")),
+        "thinking": bool(THINKING.search(papers.template)),
+    }
+    return tuple(name for name, can in wanted.items() if can)
+
+
+def _inner(config: Json) -> Json:
+    """The language model's part of a composed configuration."""
+    for key in ("text_config", "llm_config", "language_config", "thinker_config"):
+        if isinstance(config.get(key), Mapping):
+            return dict(config[key])
+    return config
+
+
+def _bits(quantization: Json) -> int:
+    """Bits of a packed weight, 0 when the weights are not packed."""
+    if isinstance(quantization.get("bits"), int):
+        return int(quantization["bits"])
+    for group in (quantization.get("config_groups") or {}).values():
+        bits = (group.get("weights") or {}).get("num_bits")
+        if isinstance(bits, int):
+            return bits
+    return 0
+
+
+def _number(inner: Json, outer: Json, keys: tuple[str, ...]) -> int | None:
+    found = (part.get(key) for part in (inner, outer) for key in keys)
+    return next((int(value) for value in found if isinstance(value, (int, float)) and value > 0), None)
+
+
+def _word(value: object) -> str | None:
+    return str(value)[:128] if value else None

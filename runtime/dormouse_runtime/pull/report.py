@@ -1,0 +1,42 @@
+"""The termination message: written early, rewritten whole at the end, never with the token in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from dormouse_api.conditions import Reason
+from dormouse_api.results import Failure, Outcome
+
+HIDDEN = "***"
+
+
+class Report:
+    """What the Job says: one message for the operator, and lines for whoever reads the log."""
+
+    def __init__(self, path: Path, secret: str | None = None) -> None:
+        self._path, self._secret = path, secret
+
+    def write(self, outcome: Outcome) -> None:
+        """Replace the message. In place: the kubelet has mounted exactly this file."""
+        if outcome.failure is not None:
+            told = outcome.failure.model_copy(update={"message": self.clean(outcome.failure.message)})
+            outcome = outcome.model_copy(update={"failure": told})
+        try:
+            self._path.write_text(outcome.text())
+        except OSError as error:
+            self.log("the result could not be written", path=str(self._path), error=str(error))
+
+    def interrupted(self, message: str) -> None:
+        """The message as long as nothing better is known: what a kill leaves behind."""
+        self.write(Outcome(failure=Failure(reason=Reason.INTERRUPTED, message=message)))
+
+    def log(self, message: str, **facts: Any) -> None:
+        """One JSON line on standard error."""
+        print(self.clean(json.dumps({"message": message, **facts}, default=str)), file=sys.stderr, flush=True)  # noqa: T201
+
+    def clean(self, text: str) -> str:
+        """The text without the token."""
+        return text.replace(self._secret, HIDDEN) if self._secret else text
