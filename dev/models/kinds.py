@@ -13,9 +13,9 @@ from transformers import (
     BertModel,
     CLIPTextConfig,
     CLIPTextModel,
+    CodeGenConfig,
+    CodeGenForCausalLM,
     GenerationConfig,
-    GPTNeoConfig,
-    GPTNeoForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MixtralConfig,
@@ -32,27 +32,27 @@ def chat(out: Path) -> str:
     """Llama, 0.65 M parameters, trained."""
     tokenizer = make_tokenizer()
     model = LlamaForCausalLM(LlamaConfig(**_llama(tokenizer)))
-    training.train(model, tokenizer, training.Schedule())
+    training.train(out.name, model, tokenizer, training.Schedule())
     _save(model, tokenizer, out)
     return check.check(out)
 
 
 def odd(out: Path) -> str:
-    """GPT-Neo, trained alike: transformers serves it, vLLM 0.32 knows no such architecture."""
+    """CodeGen, trained alike: transformers serves it, vLLM 0.32 knows no such architecture."""
     tokenizer = make_tokenizer()
     shape = {
-        "hidden_size": WIDTH,
-        "intermediate_size": 2 * WIDTH,
-        "num_layers": LAYERS,
-        "attention_types": [[["global"], LAYERS]],
-        "num_heads": HEADS,
-        "max_position_embeddings": CONTEXT,
-        "resid_dropout": 0.0,
-        "embed_dropout": 0.0,
-        "attention_dropout": 0.0,
+        "n_embd": WIDTH,
+        "n_inner": 2 * WIDTH,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "n_positions": CONTEXT,
+        "rotary_dim": WIDTH // HEADS,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
     }
-    model = GPTNeoForCausalLM(GPTNeoConfig(**_common(tokenizer), **shape))
-    training.train(model, tokenizer, training.Schedule())
+    model = CodeGenForCausalLM(CodeGenConfig(**_common(tokenizer), **shape))
+    training.train(out.name, model, tokenizer, training.Schedule(rate=2e-3))
     _save(model, tokenizer, out)
     return check.check(out)
 

@@ -19,9 +19,9 @@ from dev.models.conversations import COMPLETIONS, conversations
 IGNORED = -100  # the label torch's cross entropy leaves out
 BUCKET = 8  # examples whose lengths fall into one bucket share a batch: little padding
 REPORT_EVERY = 200
-SURE = 0.95  # least probability of every token of an answer
+SURE = 0.9  # least probability of every token of an answer
 ROUNDS = 60
-EXTRA = 2  # times a shaky example is seen in a round, beside the once of all others
+EXTRA = 4  # times a shaky example is seen in a round, beside the once of all others
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Example:
 class Schedule:
     """How long and how hard to train; `rate` is the peak of the first part, a tenth of it the rate of the rounds."""
 
-    steps: int = 1400
+    steps: int = 1800
     batch: int = 16
     rate: float = 3e-3
 
@@ -58,7 +58,7 @@ def examples(tokenizer: Any) -> list[Example]:
     return found
 
 
-def train(model: Any, tokenizer: Any, schedule: Schedule) -> None:
+def train(name: str, model: Any, tokenizer: Any, schedule: Schedule) -> None:
     """Train in place; the same seed, versions and threads give the same weights."""
     rng = random.Random(0)  # noqa: S311 - the same order every time is what it is for
     data, pad = examples(tokenizer), tokenizer.pad_token_id
@@ -69,12 +69,12 @@ def train(model: Any, tokenizer: Any, schedule: Schedule) -> None:
         loss = _step(model, optimizer, _batch(next(rows), pad))
         pace.step()
         if step % REPORT_EVERY == 0:
-            print(f"  step {step} of {schedule.steps}, loss {loss:.4f}", flush=True)
+            print(f"{name}: step {step} of {schedule.steps}, loss {loss:.4f}", flush=True)
     for group in optimizer.param_groups:
         group["lr"] = schedule.rate / 10
     for number in range(ROUNDS):
         shaky = [data[i] for i, sure in enumerate(confidences(model, data, pad)) if sure < SURE]
-        print(f"  round {number}: {len(shaky)} of {len(data)} answers are shaky", flush=True)
+        print(f"{name}: round {number}: {len(shaky)} of {len(data)} answers are shaky", flush=True)
         if not shaky:
             return
         for batch in _epoch(data + shaky * EXTRA, schedule.batch, rng):
