@@ -46,7 +46,7 @@ class Common(Struct):
 
 class Message(Struct):
     role: str
-    content: Raw | None = None
+    content: Raw = Raw()
 
 
 class Tool(Struct):
@@ -63,7 +63,7 @@ class Chat(Common, kw_only=True):
 
 
 class Completion(Common, kw_only=True):
-    prompt: str | list[str] | list[int] | list[list[int]] | None = None
+    prompt: str | list[str | int | list[int]] | None = None
     echo: bool | None = None
     logprobs: int | None = None
 
@@ -98,7 +98,7 @@ def chat(body: bytes) -> Peek:
     if not seen.messages:
         raise BadBody("Invalid 'messages': send at least one message.", "invalid_value", "messages")
     for index, message in enumerate(seen.messages):
-        if message.content is not None and bytes(memoryview(message.content)[:1]) not in _CONTENT_STARTS:
+        if bytes(memoryview(message.content)[:1]) not in _CONTENT_STARTS:
             where = f"messages[{index}].content"
             raise BadBody(f"Invalid type for '{where}': send a string or a list of parts.", "invalid_type", where)
     return _peek(seen)
