@@ -5,6 +5,7 @@ Needs the running cluster (`make up`). Everything happens in a namespace of its 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 from dev.cluster import forwarding, images, netns, node
-from dev.cluster.layout import NODE_LINK, POD_BRIDGE, node_layout
+from dev.cluster.layout import NODE_LINK, POD_BRIDGE, RUN_ROOT, Layout, node_layout
 from dev.cluster.lifecycle import Cluster
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +30,7 @@ SERVE = "echo hello > /tmp/index.html; exec /busybox httpd -f -p 8080 -h /tmp"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     found = Cluster(node_layout())
     assert found.running(), "the local cluster is down: `make up` starts it"
     program = shutil.which("busybox")
@@ -38,7 +39,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     archive.write_bytes(images.pack(IMAGE, Path(program)))
     images.load(found.layout, archive)
     assert IMAGE in images.names(found.layout)
-    return found
+    yield found
+    images.remove(found.layout, IMAGE)
 
 
 @pytest.fixture
@@ -176,6 +178,53 @@ def test_a_killed_part_is_repaired_and_pods_do_not_notice(kube: Callable[..., st
     assert cluster.processes.dead() == []
     until("the pod, not restarted", lambda: kube("get", "pod", "web", "-o", "jsonpath={.status.phase}") == "Running")
     assert kube("get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].restartCount}") == "0"
+
+
+def test_down_leaves_nothing_and_up_brings_everything_back(kube: Callable[..., str], cluster: Cluster) -> None:
+    kube("create", "-f", "-", send=claim("data", "1Gi", "standard"))
+    kube("create", "-f", "-", send=pod("writer", "echo kept > /data/x", claim="data"))
+    ended(kube, "writer")
+    kube("create", "-f", "-", send=pod("web", SERVE))
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    layout = cluster.layout
+    ready, stored, rules = _ready_pods(kube), images.names(layout), forwarding.rules(layout)
+    before = json.loads((layout.run / "settings.json").read_text())
+    cluster.down()
+    assert _traces(layout) == []
+    assert {name: Path("/proc/sys", name).read_text() for name in before} == before
+    cluster.up()
+    assert images.names(layout) == stored
+    assert {(r["port"], r["target"]) for r in forwarding.rules(layout)} == {(r["port"], r["target"]) for r in rules}
+    until("all pods that were ready", lambda: ready <= _ready_pods(kube), seconds=120)
+    kube("create", "-f", "-", send=pod("reader", "/busybox cat /data/x", claim="data"))
+    assert ended(kube, "reader") == "kept\n"
+
+
+def _ready_pods(kube: Callable[..., str]) -> set[str]:
+    """Every namespace's pods that are ready, by uid: the same pods, not others of their name."""
+    found = json.loads(kube("get", "pods", "--all-namespaces", "-o", "json"))["items"]
+    return {
+        pod["metadata"]["uid"]
+        for pod in found
+        if {"type": "Ready", "status": "True"}
+        in [{"type": c["type"], "status": c["status"]} for c in pod["status"].get("conditions", [])]
+    }
+
+
+def _traces(layout: Layout) -> list[str]:
+    """Everything on the machine that speaks of a cluster: mounts, processes, links, rules, cgroups, folders."""
+    marks = (f"{layout.state}/", f"{layout.run}/")
+    found = [line for line in Path("/proc/mounts").read_text().splitlines() if any(mark in line for mark in marks)]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if any(mark in command for mark in marks):
+                found.append(command)
+    found += [name for _, name in socket.if_nameindex() if name in {NODE_LINK, POD_BRIDGE}]
+    found += node.firewall_chains()
+    found += [str(path) for path in Path("/sys/fs/cgroup").glob("**/kubepods")]
+    places = (RUN_ROOT, Path("/var/lib/kubelet"), Path("/var/log/containers"))
+    return found + [str(path) for path in places if path.exists()]
 
 
 def _free_port() -> int:
