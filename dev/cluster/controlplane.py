@@ -6,6 +6,8 @@ Ready in seconds, beside any other cluster, with its own folder that is gone aft
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import random
 import shutil
@@ -16,7 +18,7 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from dev.cluster import binaries, configs, pki
 from dev.cluster.components import Components
@@ -28,6 +30,7 @@ from dev.cluster.processes import Processes
 # between looking and listening.
 _PORT_RANGE = range(15000, 32000)
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+_PREFIX, _MARK = "dormouse-plane-", "in-use"
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
@@ -42,8 +45,9 @@ class ControlPlane:
         self._audit = audit
 
     def __enter__(self) -> ControlPlane:
-        folder = Path(tempfile.mkdtemp(prefix="dormouse-plane-"))
-        self.folder = folder
+        _remove_abandoned()
+        self.folder = folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._in_use = _mark_in_use(folder)
         self._layout = layout = Layout(state=folder, run=folder)
         self._processes = Processes(layout.pids, layout.logs, prefix=_DIE_WITH_US)
         try:
@@ -80,6 +84,7 @@ class ControlPlane:
             if self._processes.alive(name):
                 self._processes.kill(name)  # nothing here outlives the folder, so nobody needs time to tidy up
         shutil.rmtree(self.folder)
+        self._in_use.close()
 
     @property
     def kubeconfig(self) -> Path:
@@ -133,6 +138,22 @@ class ControlPlane:
             and (resource is None or event.get("objectRef", {}).get("resource") == resource)
             and agent in event.get("userAgent", "")
         ]
+
+
+def _mark_in_use(folder: Path) -> IO[str]:
+    """Locks a file in the folder for as long as this process lives or the file is open."""
+    mark = (folder / "new").open("w")
+    fcntl.flock(mark, fcntl.LOCK_EX)
+    (folder / "new").rename(folder / _MARK)  # never seen by others without the lock on it
+    return mark
+
+
+def _remove_abandoned() -> None:
+    """Removes folders whose test run was killed: 64 MiB of write-ahead log in each."""
+    for mark in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_MARK}"):
+        with contextlib.suppress(OSError), mark.open() as file:  # locked: in use. Vanished: just ended.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(mark.parent)
 
 
 def _free_ports() -> Ports:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dev.cluster.controlplane import ControlPlane
-from dev.cluster.layout import ClusterError
+from dev.cluster.layout import REPOSITORY, ClusterError
 
 _DEPLOYMENT = {
     "apiVersion": "apps/v1",
@@ -109,6 +111,24 @@ def test_a_second_plane_runs_beside_the_first_with_fake_nodes_and_leaves_nothing
         assert _processes_of(folder)
     assert not folder.exists()
     assert not _processes_of(folder)
+
+
+def test_a_killed_test_run_leaves_no_process_and_its_folder_goes_with_the_next_run() -> None:
+    program = "from dev.cluster.controlplane import *\nwith ControlPlane() as p: print(p.folder, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        folder = Path(run.stdout.readline().strip())
+        assert _processes_of(folder)
+        run.kill()
+    deadline = time.monotonic() + 10
+    while left := _processes_of(folder):
+        assert time.monotonic() < deadline, left
+        threading.Event().wait(0.02)
+    assert folder.exists()
+    with ControlPlane():
+        assert not folder.exists()
 
 
 def _processes_of(folder: Path) -> list[bytes]:
