@@ -115,16 +115,3 @@ class RuntimeState(Message):
     """How often an engine that had served was started again in this pod."""
     failure: Passed | None = None
     """The last word when stage is failed: what the caller and the condition are told."""
-
-
-class QuantizeConfig(Message):
-    """What the quantize Job is told; JSON in the environment variable DORMOUSE_QUANTIZE."""
-
-    model_dir: str
-    """Absolute folder of the full weights, such as /models/<commit>."""
-    out_dir: str
-    """Absolute folder to make, such as /models/<commit>-int4; its marker is written last."""
-    method: str
-    """int4, int8 or fp8 (compressed-tensors, for vLLM); nf4 or llm-int8 (bitsandbytes, for transformers)."""
-    source: str
-    commit: str

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from dev.cluster.controlplane import ControlPlane
+from dormouse_api import names
+from tests.controlplane.kubelet import Kubelet, Rest
+from tests.controlplane.operatorprocess import Models, OperatorProcess
 
 _HERE = Path(__file__).parent
 _numbers = itertools.count(1)
@@ -35,3 +38,40 @@ def namespace(plane: ControlPlane) -> Iterator[str]:
     plane.kubectl("create", "namespace", name)
     yield name
     plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def rest(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
+    """The API server as the administrator, with our CRDs and a profile installed."""
+    for path in sorted((_HERE.parents[1] / "crds").glob("*.yaml")):
+        plane.kubectl("apply", "--server-side", "-f", str(path))
+    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    client = Rest(plane.kubeconfig, tmp_path_factory.mktemp("rest"))
+    profiles = f"/apis/{names.API_VERSION}/{names.PROFILE_PLURAL}"
+    spec = {"image": "runtime:1", "device": "cpu", "kvCacheMemory": "1Gi", "resources": {"requests": {"cpu": "500m"}}}
+    body = {"apiVersion": names.API_VERSION, "kind": names.PROFILE_KIND, "metadata": {"name": "cpu"}, "spec": spec}
+    client.request("POST", profiles, body)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def models(rest: Rest, namespace: str) -> Models:
+    """InferenceModels in the test's own namespace."""
+    return Models(rest, namespace)
+
+
+@pytest.fixture
+def kubelet(rest: Rest) -> Iterator[Kubelet]:
+    """Plays the pods' lives; what the stages do can be changed by the test."""
+    with Kubelet(rest) as playing:
+        yield playing
+    assert not playing.errors
+
+
+@pytest.fixture
+def operator(plane: ControlPlane, namespace: str, tmp_path: Path, rest: Rest) -> Iterator[OperatorProcess]:
+    """The operator, watching the test's own namespace."""
+    process = OperatorProcess(plane.kubeconfig, tmp_path / "operator.log", DORMOUSE_NAMESPACES=namespace)
+    with process as started:
+        yield started

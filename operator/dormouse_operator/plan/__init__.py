@@ -1,0 +1,1 @@
+"""What shall exist, as plain objects ready for server-side apply. Pure: no cluster, no clock, no event loop."""

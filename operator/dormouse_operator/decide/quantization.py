@@ -1,0 +1,109 @@
+"""Which engines to try on which folder, and whether a quantized copy must be made first. Pure.
+
+vLLM serves weights as they are and compressed-tensors copies (int4, int8, fp8); transformers serves weights as they
+are and bitsandbytes ones (nf4, llm-int8), and stands in for vLLM's int4 and int8 by quantizing while it loads.
+"""
+
+from dataclasses import dataclass
+
+from dormouse_api.model import Engine, Quantization
+from dormouse_api.names import MODELS_DIR
+from dormouse_api.runtime import Attempt
+from dormouse_operator.decide.facts import Facts
+from dormouse_operator.decide.fit import fits
+from dormouse_operator.decide.quantities import words
+from dormouse_operator.observed import Model, Profile
+
+AUTO_LIMIT = 14_000_000_000
+"""Bytes of weights above which `auto` makes an int4 copy."""
+
+FALLBACK = {"int4": "nf4", "int8": "llm-int8", "fp8": "llm-int8"}
+"""What transformers makes itself from the full weights where vLLM would serve the copy."""
+COPIES_VLLM = frozenset(FALLBACK)
+COPIES_TRANSFORMERS = frozenset({"nf4", "llm-int8"})
+CARRIED = frozenset({"gptq", "awq"})
+BITSANDBYTES = "bitsandbytes"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How the weights are served."""
+
+    quantization: str
+    """What the user's choice came to: none, int4, ..., or what the weights carry."""
+    copy: str | None
+    """Method of the quantized copy that must lie on the volume first."""
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """No engine can serve what the spec asks for; the message says what to change."""
+
+    message: str
+
+
+def copy_folder(commit: str, method: str) -> str:
+    """Name, below /models, of a quantized copy."""
+    return f"{commit}-{method}"
+
+
+def choose(model: Model, facts: Facts, profile: Profile) -> Serving | Impossible:
+    """The serving of `model`, from its spec, what its weights are, and what the profile has room for."""
+    wanted, native = model.spec.quantization, facts.native_quantization
+    order = tuple(dict.fromkeys(model.spec.engine.order))
+    if wanted in (Quantization.AUTO, Quantization.NONE):
+        if native:
+            return _as_they_are(facts, native, order)
+        if wanted is Quantization.AUTO and (facts.bytes > AUTO_LIMIT or not fits(facts.bytes, profile)):
+            return _copied(facts, "int4", order)
+        return _as_they_are(facts, "none", order)
+    if wanted.value in CARRIED:
+        if native != wanted.value:
+            return Impossible(
+                f"quantization {wanted.value} means weights that already carry it; these carry {native or 'none'}: "
+                f"use a {wanted.value.upper()} repository, or quantization int4 to make a copy"
+            )
+        return _as_they_are(facts, wanted.value, order)
+    if native:
+        return Impossible(
+            f"the weights are already quantized ({native}) and cannot become {wanted.value}: "
+            "set quantization to auto, or name the repository of the full weights"
+        )
+    return _copied(facts, wanted.value, order)
+
+
+def _as_they_are(facts: Facts, quantization: str, order: tuple[Engine, ...]) -> Serving | Impossible:
+    folder = f"{MODELS_DIR}/{facts.commit}"
+    usable = [e for e in order if not (e is Engine.VLLM and quantization == BITSANDBYTES)]
+    if not usable:
+        return Impossible("vLLM serves no bitsandbytes weights here: add transformers to engine.order")
+    attempts = tuple(Attempt(engine=e, model_dir=folder, quantization=quantization) for e in usable)
+    return Serving(quantization, None, attempts)
+
+
+def _copied(facts: Facts, method: str, order: tuple[Engine, ...]) -> Serving | Impossible:
+    full, copied = f"{MODELS_DIR}/{facts.commit}", f"{MODELS_DIR}/{copy_folder(facts.commit, method)}"
+    if method in COPIES_TRANSFORMERS:
+        if Engine.TRANSFORMERS not in order:
+            return Impossible(f"quantization {method} is served by transformers only: add it to engine.order")
+        return Serving(method, method, (Attempt(engine=Engine.TRANSFORMERS, model_dir=copied, quantization=method),))
+    attempts = tuple(
+        Attempt(engine=e, model_dir=copied, quantization=method)
+        if e is Engine.VLLM
+        else Attempt(engine=e, model_dir=full, quantization=FALLBACK[method])
+        for e in order
+    )
+    return Serving(method, method if Engine.VLLM in order else None, attempts)
+
+
+def too_big(facts: Facts, serving: Serving, profile: Profile) -> str | None:
+    """The sentence for weights that can never fit the profile's devices, or None."""
+    accelerator = profile.spec.accelerator
+    if accelerator is None or fits(facts.bytes, profile, serving.quantization):
+        return None
+    return (
+        f"the weights ({words(facts.bytes)}, served as {serving.quantization}) and the KV memory "
+        f"({profile.spec.kv_cache_memory}) do not fit {accelerator.count} x {accelerator.memory} of "
+        f"{accelerator.resource} in profile {profile.name}: choose quantization int4 or a profile with more memory"
+    )

@@ -1,0 +1,82 @@
+"""What is worth a Kubernetes Event: the difference of two statuses in a user's words. Pure.
+
+Derived from what was written, so a restarted operator repeats nothing and an unchanged model says nothing.
+"""
+
+from dataclasses import dataclass
+
+from dormouse_api.conditions import ConditionType, Reason, is_failure
+from dormouse_api.status import Condition, InferenceModelStatus
+from dormouse_operator.decide.quantities import words
+
+STEP = 25
+"""Per cent of a pull between two events."""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One event: `reason` is CamelCase, `action` what the operator was doing."""
+
+    reason: str
+    note: str
+    action: str
+    warning: bool = False
+
+
+def happenings(name: str, old: InferenceModelStatus, new: InferenceModelStatus) -> list[Happening]:
+    """The events between two statuses, in order."""
+    found: list[Happening] = []
+    before, after = _find(old, ConditionType.READY), _find(new, ConditionType.READY)
+    if after is None:
+        return found
+    if before is None:
+        found.append(Happening("Created", f"{name} is taken into care", "Create"))
+    found += _pull(old, new)
+    if before is not None and (before.reason, before.status) == (after.reason, after.status):
+        return found
+    if after.status == "False" and is_failure(after.reason):
+        found.append(Happening(after.reason, after.message, "Serve", warning=True))
+    elif after.reason == Reason.QUANTIZING.value:
+        found.append(Happening("QuantizeStarted", after.message, "Quantize"))
+    elif after.reason == Reason.WAKING.value:
+        found.append(Happening("Waking", f"{name} is called and wakes", "Wake"))
+    elif after.reason == Reason.SERVING.value:
+        found.append(Happening("Awake", _awake(name, new), "Wake"))
+    elif after.reason == Reason.SCALED_TO_ZERO.value:
+        slept = before is not None and before.reason in (Reason.SERVING.value, Reason.WAKING.value)
+        note = (
+            f"{name} sleeps: nobody has called for a while" if slept else f"{name} can be called; it sleeps until then"
+        )
+        found.append(Happening("Asleep", note, "Sleep"))
+    return found
+
+
+def _pull(old: InferenceModelStatus, new: InferenceModelStatus) -> list[Happening]:
+    found: list[Happening] = []
+    if old.commit != new.commit and new.commit is not None:
+        found.append(Happening("Inspected", f"commit {new.commit}, {words(new.bytes or 0)}", "Inspect"))
+    before = old.pull.percent if old.pull else None
+    if new.pull is not None:
+        if before is None:
+            found.append(Happening("PullStarted", f"pulling {words(new.pull.total)}", "Pull"))
+        if new.pull.percent // STEP > (before or 0) // STEP and new.pull.percent < 100:
+            rate = words(new.pull.bytes_per_second)
+            found.append(Happening("PullProgress", f"{new.pull.percent // STEP * STEP}% pulled, {rate}/s", "Pull"))
+    if _true(new, ConditionType.MODEL_PULLED) and not _true(old, ConditionType.MODEL_PULLED):
+        found.append(Happening("Pulled", f"{words(new.bytes or 0)} of commit {new.commit} are on the volume", "Pull"))
+    return found
+
+
+def _awake(name: str, new: InferenceModelStatus) -> str:
+    start = new.cold_starts[-1] if new.cold_starts else None
+    engine = f" with {new.engine.name}" if new.engine else ""
+    return f"{name} serves{engine}" + (f", {start.seconds} s after it was asked for" if start else "")
+
+
+def _find(status: InferenceModelStatus, kind: ConditionType) -> Condition | None:
+    return next((c for c in status.conditions or () if c.type == kind.value), None)
+
+
+def _true(status: InferenceModelStatus, kind: ConditionType) -> bool:
+    found = _find(status, kind)
+    return found is not None and found.status == "True"

@@ -1,0 +1,152 @@
+"""Which stage a model is in: inspect, volume, pull, quantize, ready to run. Pure: the same observation, the same stage.
+
+Each stage is judged from its Jobs until its result is recorded in the status; then its Jobs are not needed any more.
+What lies on the volume is believed only for the claim it was seen on.
+"""
+
+from dataclasses import dataclass, replace
+
+from dormouse_api.conditions import Reason
+from dormouse_api.names import COMPONENT_INSPECT, COMPONENT_PULL, COMPONENT_QUANTIZE, LABEL_MODEL
+from dormouse_api.results import Failure
+from dormouse_operator.decide import facts as known
+from dormouse_operator.decide.attempts import Stage, Step, judge
+from dormouse_operator.decide.facts import Facts
+from dormouse_operator.decide.fit import volume_bytes
+from dormouse_operator.decide.quantization import Impossible, Serving, choose, copy_folder, too_big
+from dormouse_operator.observed import Claim, Observed, Profile
+from dormouse_operator.plan import jobs
+from dormouse_operator.plan.jobs import Work
+from dormouse_operator.plan.storage import claim_name
+from dormouse_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How far the model has come. With no `stage` and nothing `blocked` the runtime can be deployed."""
+
+    facts: Facts | None = None
+    serving: Serving | None = None
+    folders: tuple[str, ...] = ()
+    """Whole folders on the present claim."""
+    needed_bytes: int | None = None
+    """Size of the volume, once it is known."""
+    stage: str | None = None
+    step: Stage | None = None
+    work: Work | None = None
+    blocked: Failure | None = None
+    copy_failure: Failure | None = None
+    """The quantized copy could not be made, and another engine serves instead."""
+
+
+def run(o: Observed, settings: Settings, now: float) -> Pipeline:
+    """The pipeline of `o`. `o.jobs` may be None only where `needs_jobs` says so."""
+    if o.profile is None:
+        return Pipeline(facts=known.recorded(o.model), blocked=_no_profile(o, settings))
+    p = _inspect(o, settings, now)
+    if p.facts is None:
+        return p
+    p = _choose(o, o.profile, p, p.facts)
+    if p.blocked or p.serving is None:
+        return p
+    if problem := _claim_problem(o):
+        return replace(p, blocked=problem)
+    if o.claim is None:
+        return replace(p, stage=COMPONENT_PULL, step=Stage(Step.RUNNING))
+    p = _pull(o, settings, replace(p, folders=_folders(o, o.claim)), now)
+    return p if p.stage else _copy(o, p, now)
+
+
+def needs_jobs(o: Observed, settings: Settings) -> bool:
+    """Whether Jobs must be read: some stage is not recorded as done, or Jobs are left to clean up."""
+    if any(pod.component in (COMPONENT_INSPECT, COMPONENT_PULL, COMPONENT_QUANTIZE) for pod in o.pods):
+        return True
+    p = run(replace(o, jobs=()), settings, 0.0)
+    return p.stage is not None
+
+
+def _no_profile(o: Observed, settings: Settings) -> Failure:
+    name = o.model.spec.profile or settings.default_profile
+    return Failure(
+        reason=Reason.PROFILE_NOT_FOUND,
+        message=f"there is no RuntimeProfile {name}: create it, or set spec.profile to one of kubectl get "
+        "runtimeprofiles.dormouse.dev",
+    )
+
+
+def _inspect(o: Observed, settings: Settings, now: float) -> Pipeline:
+    if facts := known.recorded(o.model):
+        return Pipeline(facts=facts)
+    work = jobs.inspect(o.model, settings)
+    step = judge(o, work.stage, work.digest, now)
+    if step.step is Step.DONE and step.outcome and step.outcome.inspect:
+        return Pipeline(facts=known.from_result(o.model, step.outcome.inspect))
+    return Pipeline(stage=work.stage, step=_unfinished(step), work=work)
+
+
+def _choose(o: Observed, profile: Profile, p: Pipeline, facts: Facts) -> Pipeline:
+    serving = choose(o.model, facts, profile)
+    if isinstance(serving, Impossible):
+        return replace(p, blocked=Failure(reason=Reason.INVALID_SPEC, message=serving.message))
+    if problem := too_big(facts, serving, profile):
+        return replace(p, blocked=Failure(reason=Reason.OUT_OF_MEMORY, message=problem))
+    return replace(p, serving=serving, needed_bytes=volume_bytes(facts.bytes, serving.copy))
+
+
+def _claim_problem(o: Observed) -> Failure | None:
+    name, claim, own = claim_name(o.model), o.claim, o.model.spec.storage.existing_claim is None
+    message = ""
+    if claim is None:
+        if not own:
+            message = f"there is no PersistentVolumeClaim {name}: create it, or remove storage.existingClaim"
+    elif claim.deleting:
+        message = f"PersistentVolumeClaim {name} is being deleted: it goes once no pod uses it, then a new one is made"
+    elif claim.lost:
+        message = f"PersistentVolumeClaim {name} has lost its volume: delete the claim, and the weights are pulled anew"
+    elif own and claim.labels.get(LABEL_MODEL) != o.model.name:
+        message = f"PersistentVolumeClaim {name} exists and is not Dormouse's: set storage.existingClaim to {name}"
+    return Failure(reason=Reason.STORAGE_FAILED, message=message) if message else None
+
+
+def _folders(o: Observed, claim: Claim) -> tuple[str, ...]:
+    volume = o.model.status.volume
+    return tuple(volume.folders) if volume and volume.claim_uid == claim.uid else ()
+
+
+def _pull(o: Observed, settings: Settings, p: Pipeline, now: float) -> Pipeline:
+    assert p.facts is not None and o.claim is not None and o.profile is not None  # noqa: S101, PT018 - for the type checker
+    if p.facts.commit in p.folders:
+        return p
+    work = jobs.pull(o.model, settings, p.facts, o.claim, o.profile)
+    step = judge(o, work.stage, work.digest, now)
+    if step.step is Step.DONE and step.outcome and step.outcome.pull:
+        return replace(p, folders=_with(p.folders, p.facts.commit))
+    return replace(p, stage=work.stage, step=_unfinished(step), work=work)
+
+
+def _copy(o: Observed, p: Pipeline, now: float) -> Pipeline:
+    assert p.facts is not None and p.serving is not None and o.claim is not None and o.profile is not None  # noqa: S101, PT018
+    method = p.serving.copy
+    if method is None or copy_folder(p.facts.commit, method) in p.folders:
+        return p
+    work = jobs.quantize(o.model, p.facts, method, o.claim, o.profile)
+    step = judge(o, work.stage, work.digest, now)
+    if step.step is Step.DONE and step.outcome and step.outcome.quantize:
+        return replace(p, folders=_with(p.folders, copy_folder(p.facts.commit, method)))
+    folder = copy_folder(p.facts.commit, method)
+    others = tuple(a for a in p.serving.attempts if not a.model_dir.endswith(f"/{folder}"))
+    if step.step is Step.FAILED and others:
+        return replace(p, serving=replace(p.serving, attempts=others), copy_failure=step.failure, step=step)
+    return replace(p, stage=work.stage, step=_unfinished(step), work=work)
+
+
+def _with(folders: tuple[str, ...], folder: str) -> tuple[str, ...]:
+    return (*(f for f in folders if f != folder), folder)[-8:]
+
+
+def _unfinished(step: Stage) -> Stage:
+    """A Job that ended well with another stage's result has broken the contract: that is a failure, not a result."""
+    if step.step is not Step.DONE:
+        return step
+    message = "the Job ended without a result: its image does not belong to this operator's version"
+    return replace(step, step=Step.FAILED, failure=Failure(reason=Reason.JOB_FAILED, message=message))

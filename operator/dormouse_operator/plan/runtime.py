@@ -1,0 +1,117 @@
+"""The Deployment of the runtime. Its template depends on the spec and the weights only, so a wake never rolls it."""
+
+from dormouse_api import names
+from dormouse_api.lease import micro_time
+from dormouse_api.model import Task
+from dormouse_api.profile import Device, UpdateStrategy
+from dormouse_api.runtime import RuntimeConfig
+from dormouse_operator.decide.facts import Facts
+from dormouse_operator.decide.quantities import to_bytes
+from dormouse_operator.decide.quantization import Serving
+from dormouse_operator.observed import ANNOTATION_WOKEN, Model, Profile, Runtime
+from dormouse_operator.plan.common import Object, cache_mount, env, labels, metadata, pod_spec, tmp_mount, weights
+from dormouse_operator.plan.placement import placement, resources, runs_remote_code
+
+DRAIN_SECONDS = 30
+GRACE_SECONDS = DRAIN_SECONDS + 15
+"""The supervisor drains on SIGTERM; the rest is for the engine to end."""
+PROBE_SECONDS = 30
+"""`/readyz` holds the probe up to about 25 s until the engine is ready: readiness without a polling grid."""
+
+
+def selector(model: Model) -> dict[str, str]:
+    """Labels of runtime pods. A Deployment's selector can never change: two stable labels."""
+    return {names.LABEL_MODEL: model.name, names.LABEL_COMPONENT: names.COMPONENT_RUNTIME}
+
+
+def config(model: Model, facts: Facts, serving: Serving, profile: Profile) -> RuntimeConfig:
+    """What the supervisor is told."""
+    spec, engine, accelerator = profile.spec, model.spec.engine, profile.spec.accelerator
+    embeds = "embedding" in facts.capabilities and "completion" not in facts.capabilities
+    task = engine.task if engine.task is not Task.AUTO else Task.EMBED if embeds else Task.GENERATE
+    return RuntimeConfig(
+        model=model.name,
+        commit=facts.commit,
+        source=model.spec.source.uri,
+        attempts=serving.attempts,
+        device=spec.device.value,
+        devices=accelerator.count if accelerator and spec.device is Device.CUDA else 1,
+        kv_cache_bytes=to_bytes(spec.kv_cache_memory),
+        max_num_seqs=spec.max_num_seqs,
+        max_model_len=engine.max_model_len,
+        dtype=engine.dtype.value,
+        task=task.value,
+        tool_call_parser=engine.tool_call_parser,
+        reasoning_parser=engine.reasoning_parser,
+        chat_template=engine.chat_template,
+        args=(*(spec.args or ()), *(engine.args or ())),
+        remote_code=runs_remote_code(facts, profile),
+        start_seconds=spec.start_seconds,
+        drain_seconds=DRAIN_SECONDS,
+    )
+
+
+def deployment(model: Model, template: Object, strategy: Object, replicas: int, woken_at: float | None) -> Object:
+    """The intent. `replicas` is always part of it: left out, the API server would make it 1."""
+    meta = metadata(model, names.runtime_name(model.name), names.COMPONENT_RUNTIME)
+    if woken_at is not None:
+        meta["annotations"] = {ANNOTATION_WOKEN: micro_time(woken_at)}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": meta,
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "strategy": strategy,
+            "selector": {"matchLabels": selector(model)},
+            "template": template,
+        },
+    }
+
+
+def strategy(profile: Profile) -> Object:
+    """Recreate needs no second device; RollingUpdate only where the administrator says there is room."""
+    if profile.spec.update_strategy is UpdateStrategy.RECREATE:
+        return {"type": "Recreate"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def template(model: Model, runtime: RuntimeConfig, profile: Profile, claim: str) -> Object:
+    """The pod template."""
+    volume, mount = weights(claim, read_only=True)
+    memory = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": profile.spec.shared_memory}}
+    container: Object = {
+        "name": "runtime",
+        "image": profile.spec.image,
+        "imagePullPolicy": profile.spec.image_pull_policy.value,
+        "args": ["serve"],
+        "env": env({names.ENV_RUNTIME_CONFIG: runtime.model_dump_json(), "HF_HUB_OFFLINE": "1"}),
+        "ports": [
+            {"name": "serving", "containerPort": names.PORT_SERVING, "protocol": "TCP"},
+            {"name": "admin", "containerPort": names.PORT_ADMIN, "protocol": "TCP"},
+        ],
+        "resources": resources(profile, devices=True),
+        "volumeMounts": [tmp_mount(), {"name": "shm", "mountPath": "/dev/shm"}, mount, cache_mount()],  # noqa: S108
+        "readinessProbe": _probe("/readyz", PROBE_SECONDS, period=1, failures=1),
+        "livenessProbe": _probe("/livez", 5, period=10, failures=6),
+    }
+    pod = pod_spec(container, [memory, volume]) | placement(profile)
+    return {
+        "metadata": {"labels": labels(model, names.COMPONENT_RUNTIME)},
+        "spec": pod | {"terminationGracePeriodSeconds": GRACE_SECONDS},
+    }
+
+
+def frozen(runtime: Runtime) -> tuple[Object, Object]:
+    """(template, strategy) as they run now, for while a new revision is being made ready behind them."""
+    return dict(runtime.template), dict(runtime.strategy)
+
+
+def _probe(path: str, timeout: int, *, period: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": names.PORT_ADMIN},
+        "timeoutSeconds": timeout,
+        "periodSeconds": period,
+        "failureThreshold": failures,
+    }

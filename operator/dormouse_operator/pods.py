@@ -1,0 +1,99 @@
+"""Asks pull pods for progress and waking runtime pods for their stage, each about once a second, while told to.
+
+Owns the tasks and the last answers; knows nothing of what is made of them. A new answer asks for a look at the model.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+
+from dormouse_api.names import COMPONENT_PULL, PORT_ADMIN
+from dormouse_api.results import Progress
+from dormouse_api.runtime import RuntimeState
+from dormouse_operator.observed import Pod
+from dormouse_operator.queue import Key
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = aiohttp.ClientTimeout(total=3, sock_connect=1)
+LARGEST_ANSWER = 64 * 1024
+
+
+@dataclass
+class _Followed:
+    uid: str
+    task: asyncio.Task[None]
+    answer: BaseModel | None = None
+
+
+class Pods:
+    """At most one followed pod per model. Use as an async context manager."""
+
+    def __init__(self, changed: Callable[[Key], None], every: float, port: int = PORT_ADMIN) -> None:
+        """`changed` is called with a model's key when its pod says something new; `every` is in seconds."""
+        self._changed = changed
+        self._every = every
+        self._port = port
+        self._followed: dict[Key, _Followed] = {}
+
+    async def __aenter__(self) -> "Pods":
+        # pods are asked directly: a proxy of the environment knows nothing of the cluster's addresses
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [followed.task for followed in self._followed.values()]
+        self._followed.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()
+
+    def follow(self, key: Key, pod: Pod | None) -> None:
+        """Ask this pod from now on, and no other of the model; None ends the asking."""
+        known = self._followed.get(key)
+        if known is not None and pod is not None and known.uid == pod.uid:
+            return
+        if known is not None:
+            known.task.cancel()
+            del self._followed[key]
+        if pod is not None:
+            self._followed[key] = _Followed(pod.uid, asyncio.create_task(self._ask(key, pod)))
+
+    def progress(self, key: Key) -> Progress | None:
+        """The pull pod's last answer."""
+        answer = self._answer(key)
+        return answer if isinstance(answer, Progress) else None
+
+    def state(self, key: Key) -> RuntimeState | None:
+        """The runtime pod's last answer."""
+        answer = self._answer(key)
+        return answer if isinstance(answer, RuntimeState) else None
+
+    def _answer(self, key: Key) -> BaseModel | None:
+        followed = self._followed.get(key)
+        return followed.answer if followed else None
+
+    async def _ask(self, key: Key, pod: Pod) -> None:
+        path, shape = ("/progress", Progress) if pod.component == COMPONENT_PULL else ("/state", RuntimeState)
+        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        url = f"http://{host}:{self._port}{path}"
+        while True:
+            try:
+                async with self._session.get(url) as response:
+                    body = await response.content.read(LARGEST_ANSWER)
+                    answer: BaseModel | None = shape.model_validate_json(body) if response.status == 200 else None
+            except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                log.debug("%s: %s does not answer: %r", key, url, error)
+                answer = None
+            followed = self._followed.get(key)
+            if followed is None or followed.uid != pod.uid:
+                return
+            if answer is not None and answer != followed.answer:
+                followed.answer = answer
+                self._changed(key)
+            await asyncio.sleep(self._every)

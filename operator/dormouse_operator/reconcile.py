@@ -1,0 +1,168 @@
+"""Observe, plan, apply, tell: one look at one model. The only place where the parts meet, and the one catch-all.
+
+A look never waits for anything to happen: it reads what is there, does what is missing, and says when to look again.
+A second look at an unchanged model reads only.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from dormouse_api import names
+from dormouse_api.conditions import Reason
+from dormouse_api.results import Failure
+from dormouse_api.status import InferenceModelStatus
+from dormouse_operator import observed, status
+from dormouse_operator.decide.drift import stamped, unchanged
+from dormouse_operator.errors import Retry, Terminal
+from dormouse_operator.observe import Demands, Eyes, Reader, Watcher, words
+from dormouse_operator.observed import Model, Observed
+from dormouse_operator.plan.model import Plan, plan
+from dormouse_operator.queue import Key, WorkQueue
+from dormouse_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+LONGEST_WAIT = 3600.0
+
+
+class Api(Reader, Protocol):
+    """The part of `kube.Kube` that a look needs."""
+
+    async def apply(self, body: Object) -> Object: ...
+    async def apply_status(self, body: Object) -> bool: ...
+    async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None: ...
+
+
+class Told(Protocol):
+    """Who hears of a written status (`events.Recorder`, metrics)."""
+
+    def told(self, model: Model, new: InferenceModelStatus) -> None: ...
+    def seen(self, key: Key, status: InferenceModelStatus) -> None: ...
+    def gone(self, key: Key) -> None: ...
+    def looked(self, result: str, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a look works with."""
+
+    api: Api
+    queue: WorkQueue
+    watcher: Watcher
+    demands: Demands
+    told: Told
+
+
+class Reconciler:
+    """One per process; `look` is what the queue's workers call."""
+
+    def __init__(self, settings: Settings, parts: Parts, now: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._api = parts.api
+        self._now = now
+        self._eyes = Eyes(settings, parts.api, parts.watcher, parts.demands)
+
+    async def look(self, key: Key) -> None:
+        """One look, settled with the queue whatever happens."""
+        queue, began, result = self._parts.queue, time.monotonic(), "ok"
+        try:
+            queue.done(key, await self.reconcile(key))
+        except Retry as error:
+            result = "retry"
+            delay = queue.failed(key, error.after)
+            log.warning("%s: %s; again in %.1f s", key, error, delay)
+        except Terminal as error:
+            result = "refused"
+            queue.done(key, LONGEST_WAIT)
+            log.error("%s: refused: %s", key, error)
+        except Exception:  # the one catch-all: a bug in one model's look must not end the others'
+            result = "bug"
+            delay = queue.failed(key)
+            log.exception("%s: the look failed; again in %.1f s", key, delay)
+        except BaseException:
+            queue.failed(key)
+            raise
+        finally:
+            self._parts.told.looked(result, time.monotonic() - began)
+
+    def forget_profiles(self) -> None:
+        """A profile changed: read it anew."""
+        self._eyes.forget_profiles()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One look; seconds until the next one, or None. Raises Retry, Terminal, or anything for a bug."""
+        raw = await self._api.get(names.MODEL_KIND, key.namespace, key.name)
+        if raw is None or "deletionTimestamp" in raw["metadata"]:
+            # children go by their owner references
+            self._forget(key)
+            return None
+        try:
+            model = observed.read_model(raw)
+        except ValidationError as error:
+            await self._write_status(key, raw, status.invalid(raw, words(error), self._now()))
+            return None
+        seen = await self._eyes.observe(key, model)
+        todo = plan(seen, self._settings, self._now())
+        self._parts.watcher.follow(key, todo.follow)
+        refused = await self._apply(seen, todo)
+        wanted = status.build(seen, todo, refused, self._now())
+        learnt = (wanted.inspected, wanted.volume) != (model.status.inspected, model.status.volume)
+        if await self._write_status(key, raw, wanted):
+            self._parts.told.told(model, wanted)
+        self._parts.told.seen(key, wanted)
+        for job in todo.delete:
+            await self._api.delete("Job", key.namespace, job.name, job.uid)
+        if learnt:
+            return 0.0  # now that the results are recorded, their Jobs can go
+        return None if todo.look_at is None else min(LONGEST_WAIT, max(0.0, todo.look_at - self._now()))
+
+    def _forget(self, key: Key) -> None:
+        self._parts.watcher.follow(key, None)
+        self._parts.queue.forget(key)
+        self._parts.told.gone(key)
+
+    async def _apply(self, seen: Observed, todo: Plan) -> Failure | None:
+        """Apply what differs, in order; the first refusal is returned and the rest is still tried."""
+        refused: Failure | None = None
+        for intent in map(stamped, todo.apply):
+            present = seen.raw.get((intent["kind"], intent["metadata"]["name"]))
+            if unchanged(intent, present):
+                continue
+            try:
+                await self._api.apply(intent)
+            except Terminal as error:
+                log.error("%s/%s: refused: %s", seen.model.namespace, seen.model.name, error)
+                refused = refused or _refusal(intent, error, present)
+            except LookupError as error:
+                raise Retry(str(error)) from error
+        return refused
+
+    async def _write_status(self, key: Key, raw: Object, wanted: InferenceModelStatus) -> bool:
+        """Write the status if it says anything new; whether it was written."""
+        new = wanted.wire()
+        if status.same(raw.get("status") or {}, new):
+            return False
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.MODEL_KIND,
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "status": new,
+        }
+        return await self._api.apply_status(body)
+
+
+def _refusal(intent: Object, error: Terminal, present: Any) -> Failure | None:
+    """What a refused intent means for the user. A volume that cannot grow may still be large enough: the pull tells."""
+    if intent["kind"] == "PersistentVolumeClaim":
+        if present is not None:
+            return None
+        return Failure(reason=Reason.STORAGE_FAILED, message=f"the API server refuses the volume: {error}"[:2000])
+    return Failure(reason=Reason.INVALID_SPEC, message=f"the API server refuses the {intent['kind']}: {error}"[:2000])

@@ -1,0 +1,60 @@
+"""What the operator is told by its environment, read once. Knows nothing of clusters or models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dormouse_api.names import PORT_OPS
+
+
+class SettingsError(ValueError):
+    """An environment variable is missing or wrong; the message says which and how to set it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Frozen for the life of the process and handed down; seconds throughout."""
+
+    puller_image: str
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to serve; empty: all."""
+    hub_endpoint: str = ""
+    """Base URL of a mirror of the model hub; empty: the public one."""
+    image_pull_policy: str = "IfNotPresent"
+    """Of the inspect and pull pods; runtime pods obey their profile."""
+    default_profile: str = "cpu"
+    router_ops: str = ""
+    """host:port of the headless Service over the routers' ops ports; empty: demand is not polled."""
+    ops_port: int = PORT_OPS
+    workers: int = 6
+    resync_seconds: float = 300.0
+    poll_seconds: float = 1.0
+    demand_seconds: float = 2.0
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> "Settings":
+        """Settings from `env`; SettingsError with the fix when it cannot be."""
+        image = env.get("DORMOUSE_PULLER_IMAGE", "")
+        if not image:
+            raise SettingsError("DORMOUSE_PULLER_IMAGE is not set: name the image of the inspect and pull Jobs")
+        return cls(
+            puller_image=image,
+            namespaces=tuple(n for n in (p.strip() for p in env.get("DORMOUSE_NAMESPACES", "").split(",")) if n),
+            hub_endpoint=env.get("DORMOUSE_HUB_ENDPOINT", "").rstrip("/"),
+            image_pull_policy=env.get("DORMOUSE_IMAGE_PULL_POLICY") or "IfNotPresent",
+            default_profile=env.get("DORMOUSE_DEFAULT_PROFILE") or "cpu",
+            router_ops=env.get("DORMOUSE_ROUTER_OPS", ""),
+            ops_port=_number(env, "DORMOUSE_OPS_PORT", PORT_OPS, low=0),
+            workers=_number(env, "DORMOUSE_WORKERS", 6, low=1),
+            resync_seconds=_number(env, "DORMOUSE_RESYNC_SECONDS", 300, low=1),
+            log_level=env.get("DORMOUSE_LOG_LEVEL") or "INFO",
+        )
+
+
+def _number(env: Mapping[str, str], name: str, default: int, low: int) -> int:
+    text = env.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < low:
+        raise SettingsError(f"{name} is {text!r}: set it to a whole number of at least {low}")
+    return int(text)

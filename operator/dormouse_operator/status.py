@@ -1,0 +1,145 @@
+"""From the observation and the plan to the status a user reads. Pure.
+
+Every message is a sentence for the user; a failure's sentence holds the fix. `lastTransitionTime` moves only when a
+condition's status flips, so an unchanged model has a byte-equal status and nothing is written.
+"""
+
+from typing import Any
+
+from dormouse_api import names
+from dormouse_api.conditions import ConditionType, Reason
+from dormouse_api.names import COMPONENT_PULL
+from dormouse_api.results import Failure, Progress
+from dormouse_api.runtime import RuntimeState
+from dormouse_api.status import (
+    Condition,
+    EngineAttempt,
+    EngineStatus,
+    InferenceModelStatus,
+    PullStatus,
+    Volume,
+)
+from dormouse_operator.decide import coldstart
+from dormouse_operator.decide.facts import inspected
+from dormouse_operator.decide.names import served_names
+from dormouse_operator.observed import Model, Observed
+from dormouse_operator.plan.model import Plan
+from dormouse_operator.verdicts import Verdict, verdicts
+
+Verdicts = dict[ConditionType, Verdict]
+
+
+def build(o: Observed, plan: Plan, refused: Failure | None, now: float) -> InferenceModelStatus:
+    """The whole status. `refused`: what the API server said no to while the plan was applied."""
+    old, facts, p = o.model.status, plan.pipeline.facts, plan.pipeline
+    volume = Volume(claim_uid=o.claim.uid, folders=list(p.folders)) if o.claim and p.folders else old.volume
+    kept = facts is None or facts.commit == old.commit
+    base = old if facts is None else _with_facts(o, plan)
+    start = None
+    if plan.runtime.pod is not None and plan.runtime.ready and o.state is not None:
+        start = coldstart.record(plan.runtime.pod, o.state, plan.woken_at)
+    return base.model_copy(
+        update={
+            "conditions": conditions(o.model, verdicts(o, plan, refused), now),
+            "observed_generation": o.model.generation,
+            "served_names": served_names(o.model),
+            "volume": volume,
+            "device": o.profile.spec.device.value if o.profile else old.device,
+            **_pull(o.progress if p.stage == COMPONENT_PULL else None),
+            "engine": _engine(o.state or plan.runtime.passed) or (old.engine if kept else None),
+            "cold_starts": coldstart.append(old.cold_starts, start),
+            "replicas": plan.runtime.pods,
+            "ready_replicas": plan.runtime.ready,
+            "selector": f"{names.LABEL_MODEL}={o.model.name},{names.LABEL_COMPONENT}={names.COMPONENT_RUNTIME}",
+        }
+    )
+
+
+def invalid(raw: dict[str, Any], message: str, now: float) -> InferenceModelStatus:
+    """The status of an object whose spec this operator cannot read (a newer or older CRD)."""
+    verdict = {ConditionType.READY: Verdict.no(Reason.INVALID_SPEC, message)}
+    generation = raw["metadata"].get("generation", 1)
+    known = {c["type"]: c for c in (raw.get("status") or {}).get("conditions") or ()}
+    made = [_condition(kind, said, generation, known.get(kind.value), now) for kind, said in verdict.items()]
+    return InferenceModelStatus(conditions=made, observed_generation=generation)
+
+
+def conditions(model: Model, said: Verdicts, now: float) -> list[Condition]:
+    """The conditions, each with the time of its last flip."""
+    known = {c.type: c.wire() for c in model.status.conditions or ()}
+    return [_condition(kind, verdict, model.generation, known.get(kind.value), now) for kind, verdict in said.items()]
+
+
+def _condition(
+    kind: ConditionType, verdict: Verdict, generation: int, old: dict[str, Any] | None, now: float
+) -> Condition:
+    flipped = old is None or old["status"] != verdict.status
+    return Condition(
+        type=kind.value,
+        status=verdict.status,
+        reason=verdict.reason.value,
+        message=verdict.message[:4000],
+        observed_generation=generation,
+        last_transition_time=coldstart.stamp(now) if flipped or old is None else old["lastTransitionTime"],
+    )
+
+
+def _with_facts(o: Observed, plan: Plan) -> InferenceModelStatus:
+    facts, serving = plan.pipeline.facts, plan.pipeline.serving
+    if facts is None:
+        return o.model.status
+    return o.model.status.model_copy(
+        update={
+            "commit": facts.commit,
+            "bytes": facts.bytes,
+            "architecture": facts.architecture,
+            "parameters": facts.parameters,
+            "context_length": facts.context_length,
+            "capabilities": list(facts.capabilities) or None,
+            "inspected": inspected(o.model, facts),
+            "quantization": serving.quantization if serving else None,
+        }
+    )
+
+
+def _pull(progress: Progress | None) -> dict[str, object]:
+    if progress is None:
+        return {"pull": None, "progress": None}
+    percent = min(100, progress.bytes * 100 // progress.total) if progress.total else 0
+    eta = progress.eta_seconds
+    pull = PullStatus(
+        stage=progress.stage,
+        bytes=progress.bytes,
+        total=progress.total,
+        bytes_per_second=round(progress.bytes_per_second),
+        eta_seconds=None if eta is None else round(eta),
+        percent=percent,
+        file=progress.file,
+    )
+    return {"pull": pull, "progress": f"{percent}%"}
+
+
+def _engine(state: RuntimeState | None) -> EngineStatus | None:
+    if state is None:
+        return None
+    passed = [
+        EngineAttempt(engine=p.engine, reason=p.reason.value, message=p.message, seconds=round(p.seconds))
+        for p in state.passed
+    ][-8:]
+    name = state.engine or (state.failure.engine if state.failure else None) or (passed[-1].engine if passed else None)
+    if name is None:
+        return None
+    return EngineStatus(name=name, quantization=state.quantization or "none", attempts=passed or None)
+
+
+def same(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether the API server already holds `new`. Conditions are compared by type: others may add their own."""
+
+    def split(status: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        listed = {c["type"]: c for c in status.get("conditions") or ()}
+        return {key: value for key, value in status.items() if key != "conditions"}, listed
+
+    (old_rest, old_conditions), (new_rest, new_conditions) = split(old), split(new)
+    ours = {kind: old_conditions.get(kind) for kind in new_conditions}
+    stale = [kind for kind in old_conditions if kind in set(ConditionType) and kind not in new_conditions]
+    return old_rest == new_rest and ours == new_conditions and not stale

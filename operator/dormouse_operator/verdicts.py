@@ -1,0 +1,168 @@
+"""What each condition says, as a function of observation and plan. Pure: no times, no writing."""
+
+from dataclasses import dataclass
+
+from dormouse_api.conditions import ConditionType, Reason
+from dormouse_api.names import COMPONENT_INSPECT, COMPONENT_PULL, COMPONENT_QUANTIZE
+from dormouse_api.results import Failure
+from dormouse_operator.decide.attempts import Stage
+from dormouse_operator.decide.quantities import words
+from dormouse_operator.observed import Observed
+from dormouse_operator.plan.model import Plan
+
+STAGE_REASON = {
+    COMPONENT_INSPECT: Reason.INSPECTING,
+    COMPONENT_PULL: Reason.PULLING,
+    COMPONENT_QUANTIZE: Reason.QUANTIZING,
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A condition without its times."""
+
+    status: str
+    reason: Reason
+    message: str
+
+    @staticmethod
+    def yes(reason: Reason, message: str) -> "Verdict":
+        return Verdict("True", reason, message)
+
+    @staticmethod
+    def no(reason: Reason, message: str) -> "Verdict":
+        return Verdict("False", reason, message)
+
+    @staticmethod
+    def failed(failure: Failure) -> "Verdict":
+        return Verdict("False", failure.reason, failure.message)
+
+
+def verdicts(o: Observed, plan: Plan, refused: Failure | None) -> dict[ConditionType, Verdict]:
+    """One verdict per condition, in the order people read them."""
+    blocked = plan.pipeline.blocked or refused
+    return {
+        ConditionType.READY: _ready(o, plan, blocked),
+        ConditionType.STORAGE_BOUND: _storage(o, plan, blocked),
+        ConditionType.MODEL_PULLED: _pulled(o, plan),
+        ConditionType.QUANTIZED: _quantized(plan),
+        ConditionType.RUNTIME_AVAILABLE: _available(o, plan),
+        ConditionType.IDLE: _idle(plan),
+    }
+
+
+def _ready(o: Observed, plan: Plan, blocked: Failure | None) -> Verdict:
+    if plan.frozen:
+        waits = blocked or (plan.pipeline.step.failure if plan.pipeline.step else None)
+        why = waits.message if waits else _doing(o, plan)
+        serving = _serving(plan)
+        return Verdict(serving.status, serving.reason, f"{serving.message}; the new revision waits: {why}")
+    if blocked is not None:
+        return Verdict.failed(blocked)
+    if plan.pipeline.stage is not None:
+        return _stage(o, plan)
+    return _serving(plan)
+
+
+def _serving(plan: Plan) -> Verdict:
+    """Ready, judged by the runtime alone."""
+    pods = plan.runtime
+    if pods.ready:
+        return Verdict.yes(Reason.SERVING, f"{pods.ready} of {pods.pods} runtime pods ready")
+    if plan.scale.replicas == 0:
+        return Verdict.yes(Reason.SCALED_TO_ZERO, "asleep; the next request wakes it")
+    if pods.failure is not None:
+        return Verdict.failed(pods.failure)
+    return Verdict.yes(Reason.WAKING, "waking; requests are held until it serves")
+
+
+def _doing(o: Observed, plan: Plan) -> str:
+    uri = o.model.spec.source.uri
+    revision, facts = o.model.spec.source.revision, plan.pipeline.facts
+    if plan.pipeline.stage == COMPONENT_INSPECT or facts is None:
+        return f"inspecting {uri} at {revision}"
+    if plan.pipeline.stage == COMPONENT_QUANTIZE and plan.pipeline.serving is not None:
+        return f"making the {plan.pipeline.serving.copy} copy of {uri}"
+    return f"pulling {uri} at {facts.commit} ({words(facts.bytes)})"
+
+
+def _stage(o: Observed, plan: Plan) -> Verdict:
+    """The running stage, or what is wrong with it."""
+    stage, step = plan.pipeline.stage, plan.pipeline.step
+    if stage is None:
+        return Verdict.no(Reason.PENDING, "not started yet")
+    if step is not None and step.failure is not None:
+        return Verdict.no(step.failure.reason, step.failure.message + _retries(step))
+    return Verdict.no(STAGE_REASON[stage], _doing(o, plan))
+
+
+def _retries(step: Stage) -> str:
+    if step.retry_at is None:
+        return ""
+    return f" (attempt {step.attempt + 1}; tried again by itself)"
+
+
+def _storage(o: Observed, plan: Plan, blocked: Failure | None) -> Verdict:
+    if blocked is not None and blocked.reason is Reason.STORAGE_FAILED:
+        return Verdict.failed(blocked)
+    if o.claim is None:
+        return Verdict.no(Reason.PENDING, "the volume is made once the size of the weights is known")
+    if o.claim.bound:
+        return Verdict.yes(Reason.BOUND, f"PersistentVolumeClaim {o.claim.name} of {o.claim.requested}")
+    return Verdict.no(
+        Reason.WAITING_FOR_CONSUMER,
+        f"PersistentVolumeClaim {o.claim.name} is not bound yet: it may wait for its first pod, or no StorageClass "
+        "serves it (kubectl get storageclass)",
+    )
+
+
+def _pulled(o: Observed, plan: Plan) -> Verdict:
+    p = plan.pipeline
+    if p.facts is not None and p.facts.commit in p.folders:
+        return Verdict.yes(Reason.PULLED, f"commit {p.facts.commit}, {words(p.facts.bytes)}")
+    if p.stage in (COMPONENT_INSPECT, COMPONENT_PULL):
+        return _stage(o, plan)
+    return Verdict.no(Reason.PENDING, "not started yet")
+
+
+def _quantized(plan: Plan) -> Verdict:
+    p = plan.pipeline
+    if p.serving is None:
+        return Verdict("Unknown", Reason.PENDING, "decided once the weights are inspected")
+    if p.copy_failure is not None:
+        return Verdict.no(p.copy_failure.reason, f"{p.copy_failure.message}; served without the copy instead")
+    if p.serving.copy is None:
+        return Verdict.no(Reason.NOT_WANTED, f"no copy is needed to serve the weights as {p.serving.quantization}")
+    if p.stage is None and p.blocked is None:
+        return Verdict.yes(Reason.QUANTIZED, f"the {p.serving.copy} copy lies on the volume")
+    if p.stage == COMPONENT_QUANTIZE and p.step is not None and p.step.failure is not None:
+        return Verdict.failed(p.step.failure)
+    if p.stage == COMPONENT_QUANTIZE:
+        return Verdict.no(Reason.QUANTIZING, f"making the {p.serving.copy} copy")
+    return Verdict.no(Reason.PENDING, "starts once the weights are pulled")
+
+
+def _available(o: Observed, plan: Plan) -> Verdict:
+    pods = plan.runtime
+    if pods.ready:
+        return Verdict.yes(Reason.POD_READY, f"{pods.ready} of {pods.pods} pods ready")
+    if not plan.deployed:
+        return Verdict.no(Reason.PENDING, "starts once the weights are ready")
+    if plan.scale.replicas == 0:
+        return Verdict.no(Reason.NO_POD, "asleep: no pod is wanted")
+    if pods.failure is not None:
+        return Verdict.failed(pods.failure)
+    if pods.pod is not None and pods.pod.unschedulable is not None:
+        return Verdict.no(Reason.UNSCHEDULABLE, pods.pod.unschedulable)
+    if o.state is not None:
+        engine = f" ({o.state.engine})" if o.state.engine else ""
+        return Verdict.no(Reason.WAKING, f"{o.state.stage.value}{engine}")
+    return Verdict.no(Reason.WAKING, "the pod is being started")
+
+
+def _idle(plan: Plan) -> Verdict:
+    if not plan.deployed:
+        return Verdict.no(Reason.PENDING, "the model has not been made ready yet")
+    if plan.scale.replicas == 0:
+        return Verdict.yes(Reason.SCALED_TO_ZERO, "nobody has called for a while")
+    return Verdict.no(Reason.IN_USE, "a lease or scaling.minReplicas keeps it awake")

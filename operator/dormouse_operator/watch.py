@@ -1,0 +1,140 @@
+"""kopf, for watching only: an event puts a key into the queue and does nothing else.
+
+kopf keeps no truth for us. A relist after an outage tells nothing of deletions, so existence is always read, and
+`resync` looks at everything again from time to time.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+import kopf
+
+from dormouse_api import names
+from dormouse_operator.errors import Retry, Terminal
+from dormouse_operator.queue import Key, Level, WorkQueue
+from dormouse_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MODELS = (names.GROUP, names.VERSION, names.MODEL_PLURAL)
+PROFILES = (names.GROUP, names.VERSION, names.PROFILE_PLURAL)
+CHILDREN = (
+    ("apps", "v1", "deployments"),
+    ("batch", "v1", "jobs"),
+    ("coordination.k8s.io", "v1", "leases"),
+    ("", "v1", "persistentvolumeclaims"),
+    ("", "v1", "pods"),
+    ("", "v1", "services"),
+)
+"""Nothing optional: one forbidden kind ends kopf, and with it the operator."""
+SPEC_ONLY = frozenset({names.MODEL_PLURAL, "deployments"})
+"""Kinds whose status is ours or says nothing new: only a new generation is worth a look."""
+
+
+class Lister(Protocol):
+    async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[dict[str, Any]]: ...
+
+
+class Watch:
+    """Turns events into keys. `profile_changed` is called when any RuntimeProfile changes."""
+
+    def __init__(self, queue: WorkQueue, profile_changed: Callable[[], None]) -> None:
+        self._queue = queue
+        self._profile_changed = profile_changed
+        self._generations: dict[tuple[str, str], object] = {}
+
+    def event(self, plural: str, kind: str | None, body: dict[str, Any]) -> None:
+        """One watch event; `kind` is ADDED, MODIFIED, DELETED, or None for an object of a first list."""
+        meta = body["metadata"]
+        if plural == names.PROFILE_PLURAL:
+            self._profile_changed()
+            return
+        name = meta["name"] if plural == names.MODEL_PLURAL else (meta.get("labels") or {}).get(names.LABEL_MODEL)
+        if not name:
+            return
+        if plural in SPEC_ONLY and self._nothing_new(plural, kind, meta):
+            return
+        self._queue.add(Key(meta["namespace"], name), Level.LATER if kind is None else Level.SOON)
+
+    def _nothing_new(self, plural: str, kind: str | None, meta: dict[str, Any]) -> bool:
+        id_ = (plural, meta["uid"])
+        if kind == "DELETED":
+            self._generations.pop(id_, None)
+            return False
+        seen = (meta.get("generation"), meta.get("deletionTimestamp"), meta.get("annotations"), meta.get("labels"))
+        old, self._generations[id_] = self._generations.get(id_), seen
+        return kind == "MODIFIED" and old == seen
+
+
+def registry(watch: Watch) -> kopf.OperatorRegistry:
+    """An explicit registry, so that several operators fit into one process."""
+    made = kopf.OperatorRegistry()
+    in_cluster = "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
+    login = kopf.login_with_service_account if in_cluster else kopf.login_with_kubeconfig
+    kopf.on.login(registry=made)(login)
+    for group, version, plural in (MODELS, PROFILES, *CHILDREN):
+
+        async def handle(event: Any, type: str | None, resource: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+            watch.event(resource.plural, type, event["object"])
+
+        kopf.on.event(group, version, plural, registry=made, id=plural)(handle)
+    return made
+
+
+def operator_settings() -> kopf.OperatorSettings:
+    """kopf's settings, each for a reason."""
+    s = kopf.OperatorSettings()
+    s.scanning.disabled = True  # no rights on CRDs and namespaces
+    s.posting.enabled = False  # we post events ourselves
+    s.peering.standalone = True
+    s.networking.connect_timeout = 5
+    s.networking.request_timeout = 30
+    # 43 s of 403 and 5xx, then the process ends and is started anew; refused connections never end it
+    s.networking.error_backoffs = [0.2, 0.5, 1, 1, 2, 2, 3, 3] + [5] * 6
+    s.watching.server_timeout = 600  # whole seconds: 600.0 is a bad request
+    s.watching.chunk_size = 500
+    for child in CHILDREN:
+        s.watching.label_selectors[child] = names.SELECTOR  # the server filters: load follows our objects only
+    return s
+
+
+async def run(watch: Watch, settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    """Watch until `stop`. Returns when told to; raises when a watch cannot go on."""
+    await kopf.operator(
+        registry=registry(watch),
+        settings=operator_settings(),
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+        ready_flag=ready,
+    )
+
+
+async def resync(lister: Lister, queue: WorkQueue, namespaces: Iterable[str]) -> int:
+    """Put every model into the queue, last in line; how many there are."""
+    count = 0
+    for namespace in tuple(namespaces) or (None,):
+        for item in await lister.list(names.MODEL_KIND, namespace):
+            queue.add(Key(item["metadata"]["namespace"], item["metadata"]["name"]), Level.LATER)
+            count += 1
+    return count
+
+
+async def resync_forever(again: Callable[[], Awaitable[int]], wake: asyncio.Event, every: float) -> None:
+    """Resync every `every` seconds, and soon after `wake` is set (a profile changed)."""
+    while True:
+        try:
+            async with asyncio.timeout(every):
+                await wake.wait()
+        except TimeoutError:
+            pass
+        wake.clear()
+        try:
+            log.debug("resync of %d models", await again())
+        except (Retry, Terminal) as error:
+            log.warning("resync: %s", error)
+            await asyncio.sleep(1)
+            wake.set()

@@ -1,0 +1,208 @@
+"""A pretended kubelet for a control plane without a node: binds our pods to a Node of its own and plays their lives.
+
+Tests choose what each stage's pods do (`script`); a thread of its own sees to the rest, as the real one would.
+"""
+
+import base64
+import json
+import ssl
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from dormouse_api import names
+from dormouse_api.lease import micro_time
+from dormouse_api.results import InspectResult, Outcome, PullResult, QuantizeResult
+
+Object = dict[str, Any]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MERGE = {"Content-Type": "application/merge-patch+json"}
+NODE = "pretended"
+
+
+class Rest:
+    """The API server as the administrator, in plain JSON."""
+
+    def __init__(self, kubeconfig: Path, folder: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        files = {}
+        for name, holder in (("certificate-authority", cluster), ("client-certificate", user), ("client-key", user)):
+            if f"{name}-data" in holder:
+                files[name] = folder / name
+                files[name].write_bytes(base64.b64decode(holder[f"{name}-data"]))
+            else:
+                files[name] = Path(holder[name])
+        context = ssl.create_default_context(cafile=str(files["certificate-authority"]))
+        context.load_cert_chain(files["client-certificate"], files["client-key"])
+        agent = {"User-Agent": "test", "Content-Type": "application/json"}
+        self._http = httpx.Client(base_url=cluster["server"], verify=context, timeout=10, headers=agent)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def request(self, method: str, path: str, body: Object | None = None, **headers: str) -> Object:
+        """The decoded answer; a missing object is an empty one, any other refusal raises."""
+        content = None if body is None else json.dumps(body)
+        answer = self._http.request(method, path, content=content, headers=headers)
+        if answer.status_code == 404:
+            return {}
+        if answer.status_code >= 300:
+            raise httpx.HTTPStatusError(answer.text, request=answer.request, response=answer)
+        return dict(answer.json())
+
+    def get(self, path: str) -> Object:
+        return self.request("GET", path)
+
+    def patch(self, path: str, body: Object) -> Object:
+        return self.request("PATCH", path, body, **MERGE)
+
+
+def stamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def succeeded(message: str) -> Object:
+    """The status of a pod whose container ended well with this termination message."""
+    ended = {"exitCode": 0, "reason": "Completed", "message": message, "startedAt": stamp(), "finishedAt": stamp()}
+    return {"phase": "Succeeded", "containerStatuses": [_container({"terminated": ended})]}
+
+
+def failed(code: int, message: str = "", reason: str = "Error") -> Object:
+    """The status of a pod whose container ended badly."""
+    ended = {"exitCode": code, "reason": reason, "message": message, "startedAt": stamp(), "finishedAt": stamp()}
+    return {"phase": "Failed", "containerStatuses": [_container({"terminated": ended})]}
+
+
+def running(*, ready: bool = False, last: Object | None = None, restarts: int = 0) -> Object:
+    """The status of a running pod."""
+    container = _container({"running": {"startedAt": stamp()}}, ready=ready) | {"restartCount": restarts}
+    if last:
+        container["lastState"] = {"terminated": last}
+    return {
+        "phase": "Running",
+        "podIP": "127.0.0.9",
+        "podIPs": [{"ip": "127.0.0.9"}],
+        "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": stamp()}],
+        "containerStatuses": [container],
+    }
+
+
+def _container(state: Object, *, ready: bool = False) -> Object:
+    return {"name": "c", "image": "i", "imageID": "", "ready": ready, "restartCount": 0, "state": state}
+
+
+def inspected(**more: Any) -> str:
+    """The inspect Job's good message."""
+    facts: Object = {"commit": COMMIT, "files": 3, "bytes": 1000, "capabilities": ("completion",)} | more
+    return Outcome(inspect=InspectResult(**facts)).text()
+
+
+def pulled() -> str:
+    result = PullResult(commit=COMMIT, files=3, bytes=1000, fetched_bytes=1000, seconds=1, digest="d")
+    return Outcome(pull=result).text()
+
+
+def quantized(method: str) -> str:
+    return Outcome(quantize=QuantizeResult(directory=f"{COMMIT}-{method}", method=method, bytes=1, seconds=1)).text()
+
+
+Play = Callable[[Object], Object | None]
+"""From a pod to the status it shall have now; None leaves it as it is."""
+
+
+class Kubelet:
+    """Plays every pod of ours, in all namespaces. `script[component]` may be changed at any time."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+        self.script: dict[str, Play] = {
+            names.COMPONENT_INSPECT: lambda pod: succeeded(inspected()),
+            names.COMPONENT_PULL: lambda pod: succeeded(pulled()),
+            names.COMPONENT_QUANTIZE: lambda pod: succeeded(quantized("int4")),
+            names.COMPONENT_RUNTIME: lambda pod: running(ready=True),
+        }
+        self.errors: list[BaseException] = []
+        self._played: dict[str, Object] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Kubelet":
+        self._node()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        self.rest.request("DELETE", f"/api/v1/nodes/{NODE}")
+
+    def _node(self) -> None:
+        self.rest.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+        status = {
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Pretended", "lastHeartbeatTime": stamp()}]
+        }
+        self.rest.patch(f"/api/v1/nodes/{NODE}/status", {"status": status})
+
+    def _run(self) -> None:
+        beat = 0
+        while not self._stop.wait(0.03):
+            try:
+                if beat % 150 == 0:
+                    self._heartbeat()
+                beat += 1
+                query = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
+                for pod in self.rest.get(f"/api/v1/pods?{query}").get("items", []):
+                    self._play(pod)
+            except httpx.HTTPError as error:
+                if not isinstance(error, httpx.TransportError) and getattr(error, "response", None) is None:
+                    self.errors.append(error)
+
+    def _heartbeat(self) -> None:
+        path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+        spec = {
+            "holderIdentity": NODE,
+            "leaseDurationSeconds": 40,
+            "renewTime": micro_time(datetime.now(UTC).timestamp()),
+        }
+        if not self.rest.patch(f"{path}/{NODE}", {"spec": spec}):
+            body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NODE}, "spec": spec}
+            self.rest.request("POST", path, body)
+
+    def _play(self, pod: Object) -> None:
+        meta = pod["metadata"]
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+        if "deletionTimestamp" in meta:
+            self.rest.request("DELETE", path, {"gracePeriodSeconds": 0})
+            return
+        if not pod["spec"].get("nodeName"):
+            target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+            body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]}, "target": target}
+            self.rest.request("POST", f"{path}/binding", body)
+            return
+        play = self.script.get(meta["labels"].get(names.LABEL_COMPONENT, ""))
+        wanted = play(pod) if play else None
+        if wanted is None or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            return
+        if _same(self._played.get(meta["uid"]), wanted):
+            return
+        conditions = [c for c in pod["status"].get("conditions", []) if c["type"] != "Ready"]
+        body = wanted | {"conditions": conditions + wanted.get("conditions", [])}
+        self.rest.patch(f"{path}/status", {"status": body})
+        self._played[meta["uid"]] = wanted
+
+
+def _same(old: Object | None, new: Object) -> bool:
+    """Equal but for the moments."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if not k.endswith(("At", "Time"))}
+        return [timeless(v) for v in value] if isinstance(value, list) else value
+
+    return old is not None and timeless(old) == timeless(new)

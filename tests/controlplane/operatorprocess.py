@@ -1,0 +1,139 @@
+"""The operator as a process of its own beside a control plane, and the waiting that its tests do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dev.cluster.controlplane import ControlPlane
+from dormouse_api import names
+from dormouse_api.lease import lease_spec, wish_for
+from tests.controlplane.kubelet import Rest
+
+T = TypeVar("T")
+Object = dict[str, Any]
+MODELS = f"/apis/{names.API_VERSION}/namespaces"
+AGENT = "dormouse-operator"
+
+
+def until(what: Callable[[], T | None], seconds: float = 20, why: str = "") -> T:
+    """The first truthy answer of `what`, asked again and again; an AssertionError with `why` at the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s: {why or what}"
+        time.sleep(0.03)
+
+
+class OperatorProcess:
+    """`python -m dormouse_operator` against a control plane."""
+
+    def __init__(self, kubeconfig: Path, log: Path, **env: str) -> None:
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/root"),
+            "KUBECONFIG": str(kubeconfig),
+            "DORMOUSE_PULLER_IMAGE": "puller:1",
+            "DORMOUSE_OPS_PORT": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        } | env
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "OperatorProcess":
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "dormouse_operator"], env=self._env, stdout=out, stderr=out
+            )
+        return self
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        code = self._process.wait(20)
+        self._process = None
+        return code
+
+    def __enter__(self) -> "OperatorProcess":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+class Models:
+    """InferenceModels of one namespace and what is around them."""
+
+    def __init__(self, rest: Rest, namespace: str) -> None:
+        self.rest = rest
+        self.namespace = namespace
+
+    def path(self, name: str) -> str:
+        return f"{MODELS}/{self.namespace}/{names.MODEL_PLURAL}/{name}"
+
+    def child(self, group: str, plural: str, name: str = "") -> Object:
+        prefix = f"/apis/{group}" if "/" in group else f"/api/{group}"
+        return self.rest.get(f"{prefix}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else ""))
+
+    def apply(self, name: str, **spec: Any) -> None:
+        body = {"source": {"uri": "hf://org/name"}} | spec
+        meta = {"name": name, "namespace": self.namespace}
+        model = {"apiVersion": names.API_VERSION, "kind": names.MODEL_KIND, "metadata": meta, "spec": body}
+        self.rest.request("POST", f"{MODELS}/{self.namespace}/{names.MODEL_PLURAL}", model)
+
+    def status(self, name: str) -> Object:
+        return dict(self.rest.get(self.path(name)).get("status") or {})
+
+    def condition(self, name: str, kind: str = "Ready") -> Object:
+        return next((c for c in self.status(name).get("conditions", []) if c["type"] == kind), {})
+
+    def await_reason(self, name: str, reason: str, kind: str = "Ready", seconds: float = 30) -> Object:
+        """The condition once it says `reason`."""
+
+        def look() -> Object | None:
+            found = self.condition(name, kind)
+            return found if found.get("reason") == reason else None
+
+        try:
+            return until(look, seconds)
+        except AssertionError:
+            raise AssertionError(f"{name} is not {reason}: {json.dumps(self.status(name), indent=1)}") from None
+
+    def wake(self, name: str, seconds: float) -> float:
+        """Renew the Lease as a router does; the moment of the renewal."""
+        now = time.time()
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/{names.runtime_name(name)}"
+        assert self.rest.patch(path, {"spec": lease_spec(wish_for(now, seconds), "test")})
+        return now
+
+    def replicas(self, name: str) -> int | None:
+        spec = self.child("apps/v1", "deployments", names.runtime_name(name)).get("spec")
+        return int(spec["replicas"]) if spec else None
+
+    def jobs(self) -> list[str]:
+        return sorted(job["metadata"]["name"] for job in self.child("batch/v1", "jobs").get("items", []))
+
+
+def writes(plane: ControlPlane, namespace: str = "") -> list[Object]:
+    """What the operator wrote so far, from the audit log."""
+    found = plane.writes(agent=AGENT)
+    return [e for e in found if not namespace or e.get("objectRef", {}).get("namespace") == namespace]
