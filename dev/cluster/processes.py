@@ -68,23 +68,22 @@ class Processes:
         """Names of processes that should run and do not."""
         return [name for name in self.names() if not self.alive(name)]
 
-    def signal(self, name: str, number: signal.Signals) -> None:
-        """Sends a signal to a running process; `ProcessLookupError` when it does not run."""
+    def signal(self, name: str, number: signal.Signals) -> int:
+        """Sends a signal to a running process and returns its pid; `ProcessLookupError` when it does not run."""
         pid = self.alive(name)
         if not pid:
             raise ProcessLookupError(f"{name} does not run; running: {', '.join(self.names()) or 'nothing'}")
         os.kill(pid, number)
+        return pid
 
     def kill(self, name: str) -> None:
         """SIGKILL, and back when the process is gone. Its name stays known, so `dead` tells of it."""
-        self.signal(name, signal.SIGKILL)
-        self._wait_gone(name, _STOP_SECONDS)
+        self._wait_gone(name, self.signal(name, signal.SIGKILL), _STOP_SECONDS)
 
     def stop(self, name: str, patience: float = _STOP_SECONDS) -> None:
         """SIGTERM, SIGKILL when that does not help within `patience` seconds, and the name is forgotten."""
         with contextlib.suppress(ProcessLookupError):
-            self.signal(name, signal.SIGTERM)
-            if not self._wait_gone(name, patience):
+            if not self._wait_gone(name, self.signal(name, signal.SIGTERM), patience):
                 self.kill(name)
         (self.pids / name).unlink(missing_ok=True)
 
@@ -95,16 +94,14 @@ class Processes:
             return log.read().decode(errors="replace")
         return ""
 
-    def _wait_gone(self, name: str, seconds: float) -> bool:
+    def _wait_gone(self, name: str, pid: int, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        pid = self.alive(name)
         while self.alive(name):
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_SECONDS)
-        if pid:
-            with contextlib.suppress(ChildProcessError):  # ours to reap only when this very process started it
-                os.waitpid(pid, os.WNOHANG)
+        with contextlib.suppress(ChildProcessError):  # ours to reap only when this very process started it
+            os.waitpid(pid, os.WNOHANG)
         return True
 
 
