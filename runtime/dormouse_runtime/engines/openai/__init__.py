@@ -1,0 +1,1 @@
+"""An OpenAI-compatible HTTP server over anything that makes tokens (`engines.generation`)."""

@@ -1,0 +1,78 @@
+"""Choosing the next tokens of a batch, each row by its own rules and its own random numbers. torch only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from dormouse_runtime.engines.generation import Row
+
+GREEDY = 1e-5
+"""Temperatures below choose the likeliest token."""
+
+
+def choose(scores: torch.Tensor, rows: Sequence[Row], eos: Sequence[int]) -> list[int]:
+    """The next token of every row, noted in the row. `scores`: [rows, vocabulary], as the model gave them."""
+    scores = scores.float()
+    changed = [index for index, row in enumerate(rows) if not row.sampling.plain]
+    if changed:
+        scores = scores.clone()
+        for index in changed:
+            _adjust(scores[index], rows[index], eos)
+    tokens: list[int] = scores.argmax(dim=-1).tolist()
+    sampled = [index for index, row in enumerate(rows) if row.sampling.temperature > GREEDY]
+    if sampled:
+        drawn = _sample(scores[sampled], [rows[index] for index in sampled])
+        for index, token in zip(sampled, drawn, strict=True):
+            tokens[index] = token
+    for row, token in zip(rows, tokens, strict=True):
+        row.generated.append(token)
+    return tokens
+
+
+def _adjust(score: torch.Tensor, row: Row, eos: Sequence[int]) -> None:
+    """Penalties, biases and the least length, in place on one row."""
+    sampling = row.sampling
+    if sampling.repetition_penalty != 1.0 and (seen := sorted({*row.prompt, *row.generated})):
+        at = torch.tensor(seen, device=score.device)
+        old = score[at]
+        score[at] = torch.where(old > 0, old / sampling.repetition_penalty, old * sampling.repetition_penalty)
+    if row.generated and (sampling.presence_penalty or sampling.frequency_penalty):
+        at, counts = torch.tensor(row.generated, device=score.device).unique(return_counts=True)
+        score[at] -= sampling.presence_penalty + sampling.frequency_penalty * counts
+    for token, bias in sampling.logit_bias.items():
+        if 0 <= token < score.shape[0]:
+            score[token] += bias
+    if len(row.generated) < sampling.min_tokens:
+        score[list(eos)] = -torch.inf
+
+
+def _sample(scores: torch.Tensor, rows: Sequence[Row]) -> list[int]:
+    """One drawn token per row. Sorted only where a rule needs the order: sorting a vocabulary is the slow part."""
+    device = scores.device
+    temperature = torch.tensor([row.sampling.temperature for row in rows], device=device).unsqueeze(1)
+    probabilities = torch.softmax(scores / temperature, dim=-1)
+    order: torch.Tensor | None = None
+    if any(row.sampling.top_k or row.sampling.top_p < 1 or row.sampling.min_p for row in rows):
+        probabilities, order = probabilities.sort(dim=-1, descending=True)
+        probabilities = probabilities * _kept(probabilities, rows)
+    ladder = probabilities.cumsum(dim=-1)
+    draws = torch.tensor([row.draw() for row in rows], device=device).unsqueeze(1)
+    places = torch.searchsorted(ladder, draws * ladder[:, -1:], right=True).clamp(max=scores.shape[1] - 1)
+    chosen: list[int] = (places if order is None else order.gather(1, places)).squeeze(1).tolist()
+    return chosen
+
+
+def _kept(probabilities: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+    """Which of the sorted probabilities top_k, top_p and min_p leave in; the likeliest always stays."""
+    device, size = probabilities.device, probabilities.shape[1]
+
+    def column(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, device=device).unsqueeze(1)
+
+    rank = torch.arange(size, device=device)
+    kept = rank < column([row.sampling.top_k or size for row in rows])
+    kept &= probabilities.cumsum(dim=-1) - probabilities < column([row.sampling.top_p for row in rows])
+    kept &= probabilities >= probabilities[:, :1] * column([row.sampling.min_p for row in rows])
+    return kept | (rank == 0)
