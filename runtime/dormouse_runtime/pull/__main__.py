@@ -31,8 +31,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         settings = Settings.read(environ)
         report = Report(settings.termination_log, settings.token)
-        report.interrupted(f"{stage} of {settings.source} was cut off; the next try goes on from there")
-        outcome = _inspect(settings) if stage == "inspect" else _fetch(settings, report)
+        outcome = _run(stage, settings, report)
     except PullError as error:
         report.write(Outcome(failure=error.failure()))
         report.log(f"{stage} failed", reason=error.reason, why=error.message)
@@ -47,22 +46,22 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _inspect(settings: Settings) -> Outcome:
-    return Outcome(inspect=inspect(settings))
-
-
-def _fetch(settings: Settings, report: Report) -> Outcome:
+def _run(stage: str, settings: Settings, report: Report) -> Outcome:
+    report.interrupted(f"{stage} of {settings.source} was cut off; the next try goes on from there")
     meter = Meter()
 
     def leave(*_: object) -> None:
         """SIGTERM: say how far it came and go at once. What is on the volume needs no goodbye."""
         seen = meter.progress()
         report.interrupted(
-            f"the pull was stopped at {seen.bytes} of {seen.total} bytes; the next try goes on from there"
+            f"{stage} was stopped at {seen.bytes} of {seen.total} bytes; the next try goes on from there"
         )
         os._exit(EXIT_TERMINATED)
 
+    # As pid 1 of a pod the process would not even notice the signal without a handler.
     signal.signal(signal.SIGTERM, leave)
+    if stage == "inspect":
+        return Outcome(inspect=inspect(settings))
     if settings.progress_port:
         ProgressServer(meter, settings.progress_port)
     return Outcome(pull=fetch(settings, meter))
