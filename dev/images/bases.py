@@ -20,7 +20,7 @@ from dev.images.buildah import ImageError
 from dev.images.oci import Image, Layer, Store
 
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"  # Python 3.11: what requirements-cpu.txt is pinned for
-PACKAGES = ("python3", "ca-certificates", "libnuma1", "libgomp1")
+PACKAGES = ("python3", "ca-certificates", "libnuma1", "libgomp1", "libstdc++6")
 UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 ENGINE_FOLDER = "/opt/engine"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
