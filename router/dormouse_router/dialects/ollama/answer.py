@@ -51,16 +51,32 @@ class Answer:
         self._logprobs: list[logprobs.Entry] = []
         self._usage = chunks.Usage()
         self._reason: str | None = None
+        self._failure: AnswerError | None = None
 
     def feed(self, piece: bytes) -> bytes:
-        """The lines that `piece` completes. AnswerError where the engine says that it failed, or talks nonsense."""
+        """The lines that `piece` completes. AnswerError where the engine says that it failed, or talks nonsense.
+
+        What came before the failure is given first; the error is raised by the next call.
+        """
+        if self._failure is not None:
+            raise self._failure
+        out = bytearray()
         try:
-            return b"".join([self._event(data) for data in self._events.feed(piece) if data != sse.DONE])
+            for data in self._events.feed(piece):
+                if data != sse.DONE:
+                    out += self._event(data)
+        except AnswerError as error:
+            self._failure = error
         except (msgspec.DecodeError, sse.EventTooLongError, KeyError, TypeError) as error:
-            raise AnswerError(f"the engine sent a stream that cannot be read: {error}") from error
+            self._failure = AnswerError(f"the engine sent a stream that cannot be read: {error}")
+        if self._failure is not None and not out:
+            raise self._failure
+        return bytes(out)
 
     def finish(self) -> bytes:
         """The end of the answer. AnswerError where the engine stopped before it was done."""
+        if self._failure is not None:
+            raise self._failure
         if self._reason is None:
             raise AnswerError("the engine ended its answer before it was complete: send the request again")
         if self._plan.stream:

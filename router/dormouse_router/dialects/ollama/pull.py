@@ -12,7 +12,7 @@ from dormouse_router.dialects.creation import Wanted
 from dormouse_router.dialects.ollama import lines, names, pulling
 from dormouse_router.dialects.ollama.errors import bad_request, error_line
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
-from dormouse_router.dialects.ollama.serve import NDJSON, answer_json
+from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, find
 from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
 
 
@@ -79,7 +79,7 @@ class Pulling:
     async def _target(self, name: names.Name) -> tuple[str, str, Wanted | None]:
         """Namespace and name of the InferenceModel to follow, made where nothing is served as `name` yet."""
         try:
-            record = self._gateway.find(name.listed, exact=False)
+            record = find(self._gateway, name.listed)
         except Refusal as refusal:
             if refusal.status != 404:
                 raise

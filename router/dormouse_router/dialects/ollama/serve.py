@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.dialects.ollama import embeds, refit
+from dormouse_router.dialects.ollama import embeds, names, refit
 from dormouse_router.dialects.ollama.answer import Answer, AnswerError, Clock, Times
 from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, timestamp
 from dormouse_router.dialects.ollama.errors import JSON, bad_request, error_line, not_found
@@ -21,11 +21,15 @@ _TRIES = 12
 
 
 def find(gateway: Gateway, name: str) -> Record:
-    """The model that `name` means. Refusal 404 in Ollama's words."""
-    try:
-        return gateway.find(name, exact=False)
-    except Refusal as refusal:
-        raise not_found(name) if refusal.status == 404 else refusal from None
+    """The model that `name` means, in any of its spellings. Refusal 404 in Ollama's words."""
+    parsed = names.parse(name)
+    for spelling in dict.fromkeys((name, parsed.listed if parsed else name)):
+        try:
+            return gateway.find(spelling, exact=False)
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+    raise not_found(name)
 
 
 async def answer_json(request: Request, fields: dict[str, Any]) -> None:

@@ -214,6 +214,16 @@ def test_the_lines_do_not_depend_on_where_the_network_cuts(cuts: tuple[int, ...]
         assert without_times(run(shape, MIXED, cuts)) == without_times(run(shape, MIXED))
 
 
+def test_what_came_before_a_failure_is_not_lost() -> None:
+    found = answer(plan())
+    out = found.feed(sse(delta(content="Par"), {"error": "gone"}, delta(content="is")))
+    assert [json.loads(line)["message"]["content"] for line in out.splitlines()] == ["Par"]
+    with pytest.raises(AnswerError, match="gone"):
+        found.feed(b"x")
+    with pytest.raises(AnswerError, match="gone"):
+        found.finish()
+
+
 def test_single_bytes_give_the_same_lines() -> None:
     whole = run(plan(), MIXED)
     assert "".join(line["message"]["content"] for line in whole) == "süß 日本 🦥é"
