@@ -1,6 +1,7 @@
 """The outside of the router, in memory or on loopback: an API server, a raw engine, and a router between them.
 
-`FakeCluster` is `cluster.Cluster` with real watch semantics (versions, 410 after compaction, deletions) and faults to order.
+`FakeCluster` is `cluster.Cluster` with real watch semantics (versions, 410 after compaction, deletions) and faults to
+order.
 `Engine` is a TCP server whose every byte a test decides.
 """
 
@@ -392,6 +393,25 @@ class Stage:
     def unready(self, engine: Engine, name: str = "tiny") -> None:
         self.cluster.put(Resource.SLICES, slice_of(name, engine.port, ready=False))
 
+    async def awake(self, *engines: Engine, name: str = "tiny") -> None:
+        """Add the model and make the engines its endpoints; returns when the router knows."""
+        if (("default", name)) not in self.cluster.objects[Resource.MODELS]:
+            self.cluster.add_model(model(name))
+        self.ready(*engines, name=name)
+        await until(lambda: self.endpoints(name) == len(engines))
+
+    async def asleep(self, obj: Object | None = None) -> None:
+        """Add a model without endpoints; returns when the router knows."""
+        obj = obj or model()
+        self.cluster.add_model(obj)
+        key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        await until(lambda: self.router.catalog.get(key) is not None)
+
+    def endpoints(self, name: str = "tiny") -> int:
+        """How many ready endpoints the router knows."""
+        entry = self.router.catalog.find(name)
+        return len(entry.endpoints) if entry is not None else 0
+
     def wake_with(self, engine: Engine, name: str = "tiny") -> None:
         """Stand in for the operator: the first wish for the model brings `engine` up."""
         self.cluster.on_lease_write = lambda _namespace, _lease, wish: (
@@ -421,5 +441,5 @@ async def stage(**settings: Any) -> AsyncIterator[Stage]:
 async def until(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
     """Wait until `condition` holds; the test fails when it does not in time."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the condition is not ours to signal
             await asyncio.sleep(0.005)

@@ -133,13 +133,19 @@ class DataPlane:
         lane.linger = call.keep_alive
         keeper = self._keepers.get(lane.key)
         if keeper is None or self.catalog.get(lane.key) is None:
-            self._forget(lane)
+            self.forget(lane)
         elif call.keep_alive != 0:
             keeper.start()
         elif not lane.busy:
             task = asyncio.get_running_loop().create_task(self._unload_quietly(keeper))
             self._unloads.add(task)
             task.add_done_callback(self._unloads.discard)
+
+    def forget(self, lane: Lane) -> None:
+        """Drop the numbers of a model that is gone, once nothing of it runs here."""
+        if self.catalog.get(lane.key) is None and not lane.busy and self.lanes.get(lane.key) is lane:
+            del self.lanes[lane.key]
+            self._keepers.pop(lane.key)
 
     def wake(self, lane: Lane, entry: Entry) -> None:
         """Begin the one wake of a model that sleeps, unless it is under way."""
@@ -170,13 +176,7 @@ class DataPlane:
         lane.settle(entry, self.clock())
         self._keepers[key].poke()
         if entry is None:
-            self._forget(lane)
-
-    def _forget(self, lane: Lane) -> None:
-        """The model is gone: drop its numbers once nothing of it runs here."""
-        if not lane.busy and self.lanes.get(lane.key) is lane:
-            del self.lanes[lane.key]
-            self._keepers.pop(lane.key)
+            self.forget(lane)
 
     def _wrote(self) -> None:
         self.metrics.lease_writes += 1
@@ -324,3 +324,5 @@ class Opened:
         stats.answered(self._call.dialect, status, now - self._since)
         if reached:
             self._plane.finish(self._lane, self._call)
+        else:
+            self._plane.forget(self._lane)
