@@ -33,14 +33,15 @@ def unchanged(intent: Object, present: Mapping[str, Any] | None) -> bool:
 
 def contained(want: object, have: object) -> bool:
     """Whether all of `want` is in `have`, with quantities compared by value: the API server writes 1000m as 1."""
+    if have is None:
+        return want in ({}, [], None)  # an empty object sent is an absent one read
     if isinstance(want, Mapping):
         return isinstance(have, Mapping) and all(contained(value, have.get(key)) for key, value in want.items())
     if isinstance(want, (list, tuple)):
         return isinstance(have, list) and len(want) == len(have) and all(map(contained, want, have))
     if want == have:
         return True
-    if isinstance(want, str) and isinstance(have, str):
-        value = amount(want)
-        return value is not None and value == amount(have)
-    # an empty object sent is an absent one read
-    return want in ({}, [], None) and have is None
+    if not isinstance(want, str) or not isinstance(have, str):
+        return False
+    value = amount(want)
+    return value is not None and value == amount(have)

@@ -1,5 +1,6 @@
 """Kubernetes quantities as integers, and bytes as words. Pure arithmetic."""
 
+import math
 import re
 from decimal import Decimal
 
@@ -33,7 +34,7 @@ def to_bytes(text: str) -> int:
     value = amount(text)
     if value is None:
         raise ValueError(f"{text!r} is no quantity: write it as 10Gi or 500M")
-    return int(-(-value // 1))
+    return math.ceil(value)
 
 
 def gibibytes(count: int) -> str:

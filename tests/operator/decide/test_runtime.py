@@ -1,0 +1,109 @@
+"""How the runtime pods are judged, and how a start is recorded."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dormouse_api.conditions import Reason
+from dormouse_api.runtime import Passed, RuntimeState, Stage, StageAt
+from dormouse_api.status import ColdStart
+from dormouse_operator.decide import coldstart
+from dormouse_operator.decide.runtime import view
+from dormouse_operator.observed import Pod
+from tests.operator.builders import COMMIT, NOW, ended, observed, pod, state
+
+
+def last_words(reason: Reason = Reason.ENGINE_FAILED) -> str:
+    passed = Passed(engine="vllm", reason=reason, message="it broke", seconds=3)
+    return RuntimeState(
+        stage=Stage.FAILED, model="m", commit=COMMIT, passed=(passed,), failure=passed
+    ).model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("pods", "alive", "ready", "reason"),
+    [
+        pytest.param([], 0, 0, None, id="none"),
+        pytest.param([pod()], 1, 0, None, id="starting"),
+        pytest.param([pod(ready_at=NOW)], 1, 1, None, id="ready"),
+        pytest.param([pod(deleting=True, ready_at=NOW)], 0, 0, None, id="going away"),
+        pytest.param([pod(phase="Failed")], 0, 0, None, id="evicted"),
+        pytest.param([pod(last_exit=ended(1, last_words()))], 1, 0, Reason.ENGINE_FAILED, id="every engine failed"),
+        pytest.param(
+            [pod(exit=ended(1, last_words(Reason.OUT_OF_MEMORY)))], 1, 0, Reason.OUT_OF_MEMORY, id="too small"
+        ),
+        pytest.param([pod(last_exit=ended(137, "", "OOMKilled"), restarts=1)], 1, 0, Reason.OUT_OF_MEMORY, id="killed"),
+        pytest.param([pod(last_exit=ended(1, "Traceback"), restarts=1)], 1, 0, None, id="one crash may pass"),
+        pytest.param([pod(last_exit=ended(1, "boom"), restarts=2)], 1, 0, Reason.ENGINE_FAILED, id="crashes again"),
+        pytest.param([pod(last_exit=ended(1, last_words()), ready_at=NOW)], 1, 1, None, id="recovered"),
+        pytest.param([pod(waiting="ErrImagePull", started_at=None)], 1, 0, Reason.IMAGE_PULL_FAILED, id="no image"),
+        pytest.param([pod(waiting="CreateContainerConfigError")], 1, 0, Reason.INVALID_SPEC, id="bad config"),
+        pytest.param(
+            [pod(unschedulable="no GPU", unschedulable_since=NOW - 30)], 1, 0, Reason.UNSCHEDULABLE, id="full"
+        ),
+        pytest.param([pod(unschedulable="no GPU", unschedulable_since=NOW)], 1, 0, None, id="full for a moment"),
+    ],
+)
+def test_view(pods: list[Pod], alive: int, ready: int, reason: Reason | None) -> None:
+    seen = view(observed(pods=tuple(pods)), NOW)
+    assert (seen.pods, seen.ready) == (alive, ready)
+    assert (seen.failure.reason if seen.failure else None) == reason
+
+
+def test_the_pod_of_a_job_is_none_of_the_runtimes() -> None:
+    assert view(observed(pods=(pod("pull", ready_at=NOW),)), NOW).pods == 0
+
+
+@pytest.mark.parametrize(
+    ("created", "woken", "base"),
+    [
+        (NOW - 5, NOW - 5.3, NOW - 5.3),
+        (NOW - 5, NOW - 4.2, NOW - 4.2),
+        (NOW - 5, None, NOW - 5),
+        (NOW - 5, NOW - 500, NOW - 5),
+        (NOW - 50, NOW - 5, NOW - 50),
+    ],
+)
+def test_a_start_counts_from_the_wake_that_made_the_pod(created: float, woken: float | None, base: float) -> None:
+    assert coldstart.asked_at(pod(created=created), woken) == base
+
+
+def test_a_start_is_recorded_whole_and_in_order() -> None:
+    timeline = (
+        StageAt(stage=Stage.STARTING, at=NOW - 3.2),
+        StageAt(stage=Stage.LOADING, at=NOW - 2.5),
+        StageAt(stage=Stage.READY, at=NOW),
+    )
+    start = coldstart.record(pod(created=NOW - 5, scheduled_at=NOW - 5), state(timeline=timeline), NOW - 4.6)
+    assert start is not None
+    assert [(s.stage, s.at_milliseconds) for s in start.stages] == [
+        ("requested", 0),
+        ("created", 0),
+        ("scheduled", 0),
+        ("started", 1400),
+        ("loading", 2100),
+        ("ready", 4600),
+    ]
+    assert (start.seconds, start.engine) == (5, "vllm")
+
+
+def test_an_unfinished_start_is_not_recorded() -> None:
+    assert coldstart.record(pod(), state(Stage.LOADING), None) is None
+
+
+def _start(at: str) -> ColdStart:
+    return ColdStart(at=at, seconds=1, engine="vllm", stages=[])
+
+
+def test_the_last_five_starts_are_kept_each_once() -> None:
+    known: list[ColdStart] | None = None
+    for number in [*range(7), 6]:
+        known = coldstart.append(known, _start(f"2026-01-01T00:00:0{number}Z"))
+    assert [start.at[-2] for start in known or ()] == ["2", "3", "4", "5", "6"]
+    assert coldstart.append(known, None) is known
+
+
+def test_the_tables_own_words_are_what_a_supervisor_sends() -> None:
+    said: dict[str, Any] = json.loads(last_words())
+    assert said["failure"]["reason"] == "EngineFailed"

@@ -1,0 +1,371 @@
+"""The whole core on a cluster in memory: every way through it, and no write when there is nothing to do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dormouse_api import names
+from dormouse_operator.errors import Retry, Terminal
+from dormouse_operator.queue import Key, WorkQueue
+from dormouse_operator.reconcile import Parts, Reconciler
+from dormouse_operator.watch import Watch
+from tests.operator.builders import COMMIT, SETTINGS, failure
+from tests.operator.world import KilledError, Quiet, World, broken
+
+Object = dict[str, Any]
+PLURALS = {
+    names.MODEL_KIND: names.MODEL_PLURAL,
+    names.PROFILE_KIND: names.PROFILE_PLURAL,
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+}
+
+
+class Bench:
+    """A world with an operator in it, driven by hand."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.quiet = Quiet()
+        self.world.profile()
+        self.start()
+
+    def start(self) -> None:
+        """A new operator process: nothing remembered."""
+        self.queue = WorkQueue(lambda: self.world.now)
+        parts = Parts(self.world, self.queue, self.quiet, self.quiet, self.quiet)
+        self.reconciler = Reconciler(SETTINGS, parts, lambda: self.world.now)
+        self.watch = Watch(self.queue, self.reconciler.forget_profiles)
+        self.world.on_event = self.event
+        for (kind, _, _), body in sorted(self.world.objects.items()):
+            self.event(kind, None, body)
+
+    def event(self, kind: str, change: str | None, body: Object) -> None:
+        self.watch.event(PLURALS.get(kind, f"{kind.lower()}s"), change, body)
+
+    async def work(self) -> int:
+        """Look at all that waits; how many looks."""
+        looks = 0
+        while (key := self.queue.take()) is not None:
+            await self.reconciler.look(key)
+            looks += 1
+            assert looks < 500, "it does not settle"
+        return looks
+
+    async def settle(self) -> None:
+        """Until neither the operator nor the cluster has anything left to do."""
+        for _ in range(200):
+            looks = await self.work()
+            if not self.world.step() and not looks and self.queue.take() is None:
+                return
+        raise AssertionError("it does not settle")
+
+    async def pass_time(self, seconds: float) -> None:
+        self.world.now += seconds
+        await self.settle()
+
+    def status(self, name: str = "tiny") -> Object:
+        return dict(self.world.objects[names.MODEL_KIND, "ns", name]["status"])
+
+    def condition(self, kind: str = "Ready", name: str = "tiny") -> tuple[str, str]:
+        found = next(c for c in self.status(name)["conditions"] if c["type"] == kind)
+        return found["status"], found["reason"]
+
+    def message(self, kind: str = "Ready") -> str:
+        return str(next(c for c in self.status()["conditions"] if c["type"] == kind)["message"])
+
+    def replicas(self, name: str = "tiny") -> int:
+        return int(self.world.objects["Deployment", "ns", f"{name}-runtime"]["spec"]["replicas"])
+
+    def of_kind(self, kind: str) -> list[str]:
+        return [name for k, _, name in sorted(self.world.objects) if k == kind]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    assert "bug" not in made.quiet.results
+
+
+async def test_straight_path(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+    assert bench.condition("ModelPulled") == ("True", "Pulled")
+    assert bench.condition("Quantized") == ("False", "NotWanted")
+    assert bench.condition("Idle") == ("True", "ScaledToZero")
+    assert bench.of_kind("Job") == []
+    bench.world.wake("tiny", 30)
+    await bench.settle()
+    assert bench.condition() == ("True", "Serving")
+    assert bench.condition("Idle") == ("False", "InUse")
+    await bench.pass_time(29)
+    assert bench.replicas() == 1
+    await bench.pass_time(2)
+    assert bench.replicas() == 0
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_a_settled_model_costs_no_write_even_to_a_new_process(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    requests = len(bench.world.requests)
+    bench.start()
+    await bench.settle()
+    await bench.pass_time(4000)
+    assert len(bench.world.requests) == requests
+
+
+async def test_a_lease_written_during_the_pull_wakes_the_model_right_after_it(bench: Bench) -> None:
+    bench.world.jobs["pull"] = lambda pod: None
+    bench.world.model("tiny")
+    await bench.settle()
+    assert bench.condition() == ("False", "Pulling")
+    bench.world.wake("tiny", 600)
+    del bench.world.jobs["pull"]
+    bench.world.jobs["pull"] = World().jobs["pull"]
+    await bench.settle()
+    assert bench.condition() == ("True", "Serving")
+
+
+async def test_a_changed_revision_is_inspected_anew_while_the_old_one_serves(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    bench.world.wake("tiny", 3600)
+    await bench.settle()
+    template = bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"]
+    bench.world.jobs["inspect"] = lambda pod: None
+    bench.world.model("tiny", source={"uri": "hf://org/name", "revision": "v2"})
+    await bench.settle()
+    assert bench.condition() == ("True", "Serving")
+    assert "v2" in bench.message()
+    assert bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"] == template
+    other = "f" * 40
+    world = World()
+    bench.world.jobs["inspect"] = lambda pod: _with_commit(world.jobs["inspect"](pod), other)
+    bench.world.jobs["pull"] = lambda pod: _with_commit(world.jobs["pull"](pod), other)
+    await bench.settle()
+    assert bench.status()["commit"] == other
+    assert bench.status()["volume"]["folders"] == [COMMIT, other]
+    assert other in str(bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"])
+
+
+def _with_commit(status: Object | None, commit: str) -> Object:
+    assert status is not None
+    status["containerStatuses"][0]["state"]["terminated"]["message"] = status["containerStatuses"][0]["state"][
+        "terminated"
+    ]["message"].replace(COMMIT, commit)
+    return status
+
+
+async def test_a_permanent_failure_is_told_and_not_tried_again_until_the_spec_changes(bench: Bench) -> None:
+    bench.world.jobs["inspect"] = lambda pod: broken(42, failure("Gated", "accept the licence"))
+    bench.world.model("tiny")
+    await bench.settle()
+    assert bench.condition() == ("False", "Gated")
+    assert bench.message() == "accept the licence"
+    jobs = bench.of_kind("Job")
+    await bench.pass_time(100_000)
+    assert bench.of_kind("Job") == jobs
+    bench.world.jobs = World().jobs
+    bench.world.model("tiny", source={"uri": "hf://org/name", "tokenSecretRef": {"name": "token"}})
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_a_failed_job_deleted_by_hand_is_run_again(bench: Bench) -> None:
+    bench.world.jobs["inspect"] = lambda pod: broken(42, failure("NotFound"))
+    bench.world.model("tiny")
+    await bench.settle()
+    bench.world.jobs = World().jobs
+    bench.world.remove("Job", "ns", bench.of_kind("Job")[0])
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_a_passing_failure_is_tried_again_with_growing_delay(bench: Bench) -> None:
+    bench.world.jobs["pull"] = lambda pod: broken(1, failure("RateLimited"), bench.world.now)
+    bench.world.model("tiny")
+    await bench.settle()
+    assert bench.condition() == ("False", "RateLimited")
+    assert bench.condition("ModelPulled") == ("False", "RateLimited")
+    first = bench.of_kind("Job")
+    await bench.pass_time(61)
+    second = bench.of_kind("Job")
+    assert len(second) == 1
+    assert second != first
+    await bench.pass_time(61)
+    assert bench.of_kind("Job") == second, "the second wait is longer"
+    bench.world.jobs = World().jobs
+    await bench.pass_time(61)
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_a_deleted_volume_is_made_and_filled_again(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    bench.world.remove("PersistentVolumeClaim", "ns", "tiny-weights")
+    await bench.work()
+    assert bench.condition() == ("False", "Pulling")
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_a_retained_volume_outlives_its_model_and_is_adopted(bench: Bench) -> None:
+    spec = {"storage": {"reclaimPolicy": "Retain"}}
+    bench.world.model("tiny", **spec)
+    await bench.settle()
+    uid = bench.world.objects["PersistentVolumeClaim", "ns", "tiny-weights"]["metadata"]["uid"]
+    bench.world.remove(names.MODEL_KIND, "ns", "tiny")
+    await bench.settle()
+    assert bench.of_kind("Deployment") == []
+    assert bench.of_kind("PersistentVolumeClaim") == ["tiny-weights"]
+    bench.world.model("tiny", **spec)
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+    assert bench.world.objects["PersistentVolumeClaim", "ns", "tiny-weights"]["metadata"]["uid"] == uid
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Service", "Lease"])
+async def test_a_child_deleted_by_hand_comes_back(bench: Bench, kind: str) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    bench.world.remove(kind, "ns", "tiny-runtime")
+    await bench.settle()
+    assert bench.of_kind(kind) == ["tiny-runtime"]
+
+
+async def test_replicas_set_by_hand_are_taken_back(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    spec = bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]
+    bench.world.put("Deployment", "ns", "tiny-runtime", spec=spec | {"replicas": 3})
+    await bench.settle()
+    assert bench.replicas() == 0
+
+
+async def test_a_deletion_that_no_watch_told_of_is_noticed_by_the_next_look(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    bench.world.remove("Deployment", "ns", "tiny-runtime", told=False)
+    bench.queue.add(Key("ns", "tiny"))
+    await bench.settle()
+    assert bench.of_kind("Deployment") == ["tiny-runtime"]
+
+
+async def test_a_missing_profile_is_told_and_its_coming_goes_on(bench: Bench) -> None:
+    bench.world.model("tiny", profile="gpu")
+    await bench.settle()
+    assert bench.condition() == ("False", "ProfileNotFound")
+    bench.world.profile("gpu")
+    bench.queue.add(Key("ns", "tiny"))  # what the resync after a profile's event does
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_what_the_api_server_refuses_is_told(bench: Bench) -> None:
+    bench.world.refuse["PersistentVolumeClaim"] = Terminal("storage class is forbidden", "PersistentVolumeClaim", 422)
+    bench.world.model("tiny")
+    await bench.settle()
+    assert bench.condition() == ("False", "StorageFailed")
+    assert "storage class is forbidden" in bench.message()
+    bench.world.refuse.clear()
+    bench.queue.add(Key("ns", "tiny"))
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_what_cannot_be_done_now_is_tried_again_soon(bench: Bench) -> None:
+    bench.world.model("tiny")
+    bench.world.refuse["Lease"] = Retry("403 role not found")
+    await bench.settle()
+    assert bench.quiet.results[-1] == "retry"
+    bench.world.refuse.clear()
+    await bench.pass_time(1)
+    assert bench.condition() == ("True", "ScaledToZero")
+
+
+async def test_an_int4_copy_is_made_once(bench: Bench) -> None:
+    bench.world.model("tiny", quantization="int4")
+    await bench.settle()
+    assert bench.condition("Quantized") == ("True", "Quantized")
+    made = [name for kind, _, name in bench.world.created if kind == "Job"]
+    assert len(made) == 3
+    bench.world.wake("tiny", 10)
+    await bench.pass_time(1)
+    await bench.pass_time(20)
+    assert [name for kind, _, name in bench.world.created if kind == "Job"] == made
+
+
+async def test_a_copy_that_cannot_be_made_leaves_the_fallback(bench: Bench) -> None:
+    bench.world.jobs["quantize"] = lambda pod: broken(42, failure("QuantizationFailed", "no such layer"))
+    bench.world.model("tiny", quantization="int4")
+    await bench.settle()
+    assert bench.condition() == ("True", "ScaledToZero")
+    assert bench.condition("Quantized") == ("False", "QuantizationFailed")
+    template = str(bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"])
+    assert "transformers" in template
+    assert "vllm" not in template
+
+
+async def test_a_deleted_model_leaves_nothing(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    bench.world.remove(names.MODEL_KIND, "ns", "tiny")
+    await bench.settle()
+    assert [id_ for id_ in bench.world.objects if id_[0] != names.PROFILE_KIND] == []
+
+
+EVENTS = st.lists(st.sampled_from(["look", "step", "wake", "time", "restart", "kill", "edit", "lose"]), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(EVENTS, st.integers(1, 25))
+async def test_any_order_of_events_converges_and_then_writes_nothing(events: list[str], crash: int) -> None:
+    bench = Bench()
+    bench.world.model("tiny")
+    for event in events:
+        await _happen(bench, event, crash)
+    bench.world.fail_at = None
+    bench.start()
+    bench.world.wake("tiny", 5)
+    await bench.settle()
+    await bench.pass_time(4000)
+    assert bench.condition() == ("True", "ScaledToZero")
+    assert bench.of_kind("Job") == []
+    assert bench.of_kind("Pod") == []
+    requests = len(bench.world.requests)
+    bench.start()
+    await bench.settle()
+    assert len(bench.world.requests) == requests
+    assert "bug" not in bench.quiet.results
+
+
+async def _happen(bench: Bench, event: str, crash: int) -> None:
+    world = bench.world
+    if event == "look" and (key := bench.queue.take()) is not None:
+        await bench.reconciler.look(key)
+    elif event == "step":
+        world.step()
+    elif event == "wake" and ("Lease", "ns", "tiny-runtime") in world.objects:
+        world.wake("tiny", 30)
+    elif event == "time":
+        world.now += 45
+    elif event == "restart":
+        bench.start()
+    elif event == "kill":
+        world.fail_at = world.calls + crash
+        try:
+            await bench.work()
+        except KilledError:
+            bench.start()
+        world.fail_at = None
+    elif event == "edit" and ("Deployment", "ns", "tiny-runtime") in world.objects:
+        spec = world.objects["Deployment", "ns", "tiny-runtime"]["spec"]
+        world.put("Deployment", "ns", "tiny-runtime", spec=spec | {"replicas": 5})
+    elif event == "lose":
+        for id_ in [id_ for id_ in world.objects if id_[0] in ("Job", "Service", "PersistentVolumeClaim")][:1]:
+            world.remove(*id_, told=False)
