@@ -5,7 +5,6 @@ A recipe's key hashes everything that decides the image, so a build happens exac
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from dev import cache
 from dev.images import bases
 from dev.images.buildah import Build, Buildah
 from dev.images.oci import Image, Store
+from dev.models import store as models
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "localhost"
@@ -59,7 +59,7 @@ def _control_plane(target: str, *code: str) -> Recipe:
 
 
 def _hub() -> Recipe:
-    return Recipe("dormouse-hub", "dev/images/hub.Dockerfile", ("dev/hub",), contexts={"models": sample_models()})
+    return Recipe("dormouse-hub", "dev/images/hub.Dockerfile", ("dev/hub",), contexts={"models": models.ensure()})
 
 
 _SCRIPTED = ("tests/engine", "tests/__init__.py")
@@ -73,12 +73,6 @@ _RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "dormouse-hub": _hub,
     "dormouse-runtime": lambda: Recipe("dormouse-runtime", "Dockerfile.runtime", _RUNTIME, on_engine=True),
 }
-
-
-def sample_models() -> Path:
-    """Folder of the trained sample models, as the hub serves them; trains them first where they are missing."""
-    found: Path = importlib.import_module("dev.models").ensure()
-    return found
 
 
 def make(recipe: Recipe, store: Store, builder: Buildah) -> Image:

@@ -25,6 +25,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
+from dormouse_api import __version__
 from dormouse_api.conditions import Reason
 from dormouse_runtime.pull.errors import PullError
 from dormouse_runtime.pull.selection import RemoteFile
@@ -185,7 +186,7 @@ class Hub:
 
 def tool_versions() -> dict[str, str]:
     """Versions of what makes a model folder, for its marker."""
-    return {name: version(name) for name in ("dormouse-runtime", "huggingface_hub")}
+    return {"dormouse": __version__, "huggingface_hub": version("huggingface_hub")}
 
 
 def _parsed(answer: httpx2.Response, shape: type) -> Any:

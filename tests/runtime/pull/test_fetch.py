@@ -36,7 +36,7 @@ def test_the_marker_says_source_commit_files_and_tools(puller: Puller) -> None:
     assert {f.path: (f.size, f.sha256) for f in marker.files} == {
         name: (len(SMALL[name]), hashlib.sha256(SMALL[name]).hexdigest()) for name in PULLED
     }
-    assert set(marker.tools) == {"dormouse-runtime", "huggingface_hub"}
+    assert set(marker.tools) == {"dormouse", "huggingface_hub"}
     lines = "".join(f"{f.path} {f.size} {f.sha256}\n" for f in marker.files)
     assert ended.outcome.pull is not None
     assert ended.outcome.pull.digest == hashlib.sha256(lines.encode()).hexdigest()
