@@ -15,9 +15,12 @@ from dev.cluster.lifecycle import Cluster
 from dev.cluster.processes import resident_mib
 
 
+_PASS_ON = ("exec", "kubectl", "helm")
+
+
 def main(argv: list[str]) -> int:
     """Runs one command and returns the exit status."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_args(_fenced(argv))
     layout = node_layout(options.state)
     try:
         status: int = options.run(Cluster(layout), options)
@@ -29,6 +32,17 @@ def main(argv: list[str]) -> int:
         print(f"error: {' '.join(map(str, error.cmd))} failed: {said.strip()}", file=sys.stderr)
         return 1
     return status
+
+
+def _fenced(argv: list[str]) -> list[str]:
+    """`argv` with a `--` after kubectl, helm or exec: what follows is theirs, also where it starts with a dash."""
+    for place, word in enumerate(argv):
+        if word in _PASS_ON:
+            return [*argv[: place + 1], "--", *argv[place + 1 :]]
+        if word.startswith("-") or argv[place - 1 : place] == ["--state"]:
+            continue
+        break
+    return argv
 
 
 def _parser() -> argparse.ArgumentParser:
