@@ -86,6 +86,11 @@ class Answer:
             whole.message.tool_calls = self._tool_calls
         return lines.last(whole, self._reason, self._metrics(), self._context())
 
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens of the prompt and of the answer, as the engine told."""
+        return self._usage.prompt_tokens, self._usage.completion_tokens or 0
+
     def _event(self, data: bytes) -> bytes:
         chunk = chunks.decode(data)
         if chunk.error is not None:

@@ -65,7 +65,16 @@ _CHECKS: dict[str, _Check] = {
 }
 """The options that are checked. Those Ollama removed are still sent by old clients, in any type, and ignored."""
 _RENAMED = {"repeat_penalty": "repetition_penalty"}
-_SENT = frozenset({"temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty"})
+_SENT: dict[str, Callable[[float], float]] = {
+    "temperature": lambda value: max(0.0, value),
+    "top_p": lambda value: min(1.0, max(1e-6, value)),
+    "top_k": lambda value: max(0, value),
+    "min_p": lambda value: min(1.0, max(0.0, value)),
+    "repeat_penalty": lambda value: value if value > 0 else 1.0,
+    "presence_penalty": lambda value: min(2.0, max(-2.0, value)),
+    "frequency_penalty": lambda value: min(2.0, max(-2.0, value)),
+}
+"""What the engine gets. Ollama takes any number, the engine refuses some: those become the nearest it takes."""
 
 
 def sampling(options: Mapping[str, object] | None, context_length: int | None) -> Sampling:
@@ -77,8 +86,8 @@ def sampling(options: Mapping[str, object] | None, context_length: int | None) -
     }
     parameters = dict(DEFAULTS)
     for name, value in given.items():
-        if name in _SENT or name in _RENAMED:
-            parameters[_RENAMED.get(name, name)] = value
+        if name in _SENT and isinstance(value, (int, float)):
+            parameters[_RENAMED.get(name, name)] = _SENT[name](value)
     seed, stop, limit = given.get("seed"), given.get("stop"), given.get("num_predict")
     if isinstance(seed, int) and seed >= 0:
         parameters["seed"] = seed

@@ -3,6 +3,7 @@
 Pure: from the plan and the engine's words to another plan, or to the refusal the client gets.
 """
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,9 @@ from dormouse_router.dialects.ollama.chunks import error_text
 from dormouse_router.dialects.ollama.translate import Plan
 from dormouse_router.gateway import Refusal
 
-_TOO_LONG = ("maximum context length", "context length", "max_model_len", "longer than the maximum")
-_TOO_MANY = ("max_tokens", "max_completion_tokens")
+_TOO_LONG = ("context length", "max_model_len")
+_LIMIT = re.compile(r"(?:maximum context length is|max_model_len=)\s*(\d+)")
+_PROMPT = re.compile(r"(\d+) (?:in the prompt|in the messages|input tokens)")
 _NO_PARSER = "tool-call-parser"
 
 
@@ -29,17 +31,26 @@ def words_of(body: bytes) -> str:
 def shorter(plan: Plan, status: int, words: str) -> Plan | None:
     """A plan that may fit where `plan` did not; None where the engine's word is final.
 
-    First the wish for too many tokens goes, then the older half of the conversation, again and again. The system
-    messages stay, and what is left begins with a user, so that no tool's result stands without its call.
+    Where only the wish for tokens is too long, it becomes what there is room for. Else the older half of the
+    conversation goes, again and again. The system messages stay, and what is left begins with a user, so that no
+    tool's result stands without its call.
     """
-    if status != 400 or not plan.truncate or not any(sign in words for sign in _TOO_LONG):
+    if status != 400 or not any(sign in words for sign in _TOO_LONG):
         return None
-    if "max_tokens" in plan.body and any(sign in words for sign in _TOO_MANY) and not plan.quiet:
-        return replace(plan, body={key: value for key, value in plan.body.items() if key != "max_tokens"})
-    if "messages" not in plan.body:
+    room = _room(words)
+    wish = plan.body.get("max_tokens")
+    if isinstance(wish, int) and room is not None and 0 < room < wish:
+        return replace(plan, body={**plan.body, "max_tokens": room})
+    if not plan.truncate or "messages" not in plan.body:
         return None
     kept = _newer_half(plan.body["messages"])
     return None if kept is None else replace(plan, body={**plan.body, "messages": kept})
+
+
+def _room(words: str) -> int | None:
+    """Tokens left for the answer, as far as the engine's words tell."""
+    limit, prompt = _LIMIT.search(words), _PROMPT.search(words)
+    return int(limit[1]) - (int(prompt[1]) if prompt else 0) if limit else None
 
 
 def _newer_half(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:

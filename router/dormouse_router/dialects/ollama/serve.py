@@ -165,6 +165,7 @@ async def _relay(request: Request, upstream: Upstream, answer: Answer, plan: Pla
                     await request.start(200, list(NDJSON))
                 await request.write(out)
         last = answer.finish()
+        upstream.count(*answer.tokens)
     except (UpstreamCut, AnswerError) as error:
         if not request.started:
             raise Refusal(502, str(error)) from error

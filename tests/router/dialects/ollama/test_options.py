@@ -26,6 +26,8 @@ def test_the_defaults_are_sent_explicitly() -> None:
         ({"top_k": 5.0, "top_p": 1, "min_p": 0.05}, {"top_k": 5, "top_p": 1.0, "min_p": 0.05}),
         ({"repeat_penalty": 1.3}, {"repetition_penalty": 1.3}),
         ({"presence_penalty": 0.5, "frequency_penalty": -0.5}, {"presence_penalty": 0.5, "frequency_penalty": -0.5}),
+        ({"temperature": -1, "top_p": 0, "top_k": -1, "min_p": -1}, {"temperature": 0.0, "top_p": 1e-6, "top_k": 0}),
+        ({"top_p": 2, "repeat_penalty": 0, "presence_penalty": 9}, {"top_p": 1.0, "presence_penalty": 2.0}),
         ({"seed": 42}, {"seed": 42}),
         ({"seed": 0}, {"seed": 0}),
         ({"seed": -1}, {}),

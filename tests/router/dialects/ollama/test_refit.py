@@ -9,7 +9,7 @@ from dormouse_router.dialects.ollama.translate import Plan
 from dormouse_router.gateway import CHAT, COMPLETIONS
 
 TOO_LONG = "This model's maximum context length is 512 tokens. However, your prompt contains 600 input tokens"
-TOO_MANY = "max_tokens=900 cannot be greater than max_model_len=max_total_tokens=512. Please request fewer"
+TOO_MANY = "max_tokens=900 cannot be greater than max_model_len=512. Please request fewer output tokens."
 
 
 def plan(*turns: str, path: str = CHAT, truncate: bool = True, **body: Any) -> Plan:
@@ -41,11 +41,32 @@ def test_a_conversation_loses_its_older_half_and_begins_with_a_user(
     assert left(shorter(plan(*before), 400, TOO_LONG)) == after
 
 
-def test_too_many_tokens_are_asked_for_no_more() -> None:
-    found = shorter(plan("u1", "a1", "u2", max_tokens=900), 400, TOO_MANY)
+@pytest.mark.parametrize(
+    ("words", "room"),
+    [
+        (TOO_MANY, 512),
+        (
+            "This model's maximum context length is 512 tokens. However, you requested 920 tokens (20 in the prompt,",
+            492,
+        ),
+        (
+            "This model's maximum context length is 512 tokens. However, you requested 920 tokens (20 in the messages",
+            492,
+        ),
+    ],
+)
+def test_a_wish_for_too_many_tokens_becomes_what_there_is_room_for(words: str, room: int) -> None:
+    for given in (plan("u1", "a1", "u2", max_tokens=900), plan(path=COMPLETIONS, prompt="x", max_tokens=900)):
+        found = shorter(given, 400, words)
+        assert found is not None
+        assert found.body == {**given.body, "max_tokens": room}
+
+
+def test_a_limit_that_is_not_the_trouble_stays() -> None:
+    found = shorter(plan("u1", "u2", max_tokens=5), 400, TOO_LONG)
+    assert left(found) == ["u2"]
     assert found is not None
-    assert "max_tokens" not in found.body
-    assert left(found) == ["u1", "a1", "u2"]
+    assert found.body["max_tokens"] == 5
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,12 @@ def test_images_of_generate_go_with_its_prompt_and_not_into_the_context() -> Non
 def test_raw_and_suffix_go_without_a_template() -> None:
     raw = generate(raw=True, logprobs=True, top_logprobs=2, think=True)
     assert (raw.path, raw.turns) == (COMPLETIONS, None)
-    assert raw.body == {**BASE, "prompt": "hi", "logprobs": 2}
+    assert raw.body == {**BASE, "prompt": "hi", "logprobs": 2, "max_tokens": 2048}
     fim = generate(with_capabilities("completion", "insert"), suffix="end")
     assert fim.path == COMPLETIONS
-    assert fim.body == {**BASE, "prompt": "hi", "suffix": "end"}
+    assert fim.body == {**BASE, "prompt": "hi", "suffix": "end", "max_tokens": 2048}
+    assert generate(raw=True, options={"num_predict": 3}).body["max_tokens"] == 3
+    assert generate(record(status={}), raw=True).body["max_tokens"] == 1_000_000
 
 
 @pytest.mark.parametrize(
