@@ -1,4 +1,4 @@
-"""The runtime image's entry: `serve` runs the model's engine.
+"""The runtime image's entry: `serve` runs the model's engine, `quantize` makes a smaller copy of its weights.
 
 The composition root: reads the settings once and wires the parts. Heavy libraries are imported by child processes
 only, so that port 8001 answers a fraction of a second after the pod's start.
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dormouse_api.model import Engine
 from dormouse_runtime import engines, settings
 from dormouse_runtime.engines.base import Adapter
+from dormouse_runtime.quantize import job
 from dormouse_runtime.supervisor import admin, http
 from dormouse_runtime.supervisor.run import Supervisor
 from dormouse_runtime.supervisor.timeline import Timeline
@@ -24,10 +25,12 @@ from dormouse_runtime.supervisor.timeline import Timeline
 def main() -> int:
     """Run the command of this pod; the exit code is the container's."""
     parser = argparse.ArgumentParser(prog="dormouse_runtime", description=__doc__)
-    parser.add_argument("command", choices=["serve"])
-    parser.parse_args()
+    parser.add_argument("command", choices=["serve", "quantize"])
+    command = parser.parse_args().command
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
+        if command == "quantize":
+            return asyncio.run(job.quantize(job.from_environment()))
         setup = settings.from_environment()
         return asyncio.run(serve(setup, engines.adapters(setup)))
     except settings.SettingsError as error:

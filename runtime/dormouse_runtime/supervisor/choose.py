@@ -115,13 +115,14 @@ def meaningful(lines: Sequence[str]) -> str:
 
 def judge(attempt: Attempt, ending: Ending) -> Passed:
     """The attempt as it is written into the state: reason, and the engine's words with the fix."""
-    reason, message = _reason(ending)
+    why, message = reason(ending)
     return Passed(
-        engine=attempt.engine.value, reason=reason, message=message[:MAX_WORDS], seconds=round(ending.seconds, 3)
+        engine=attempt.engine.value, reason=why, message=message[:MAX_WORDS], seconds=round(ending.seconds, 3)
     )
 
 
-def _reason(ending: Ending) -> tuple[Reason, str]:
+def reason(ending: Ending) -> tuple[Reason, str]:
+    """The reason of an ending, and the process's own words with the fix."""
     words = meaningful(ending.lines)
     if ending.timed_out:
         text = f"not ready after {ending.seconds:.0f} s (the profile's startSeconds); its last line: {words}"

@@ -27,6 +27,7 @@ WATCH_SECONDS = 1.0
 def main(setup: Settings, folder: str, quantization: str) -> int:
     """Load, then serve until SIGTERM (0) or until the batcher dies (1)."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # one warning per layer and token
     announce(Stage.LOADING)
     config = setup.config
     loaded = load(
