@@ -14,13 +14,13 @@ from dev.cluster.layout import ClusterError, Layout, node_layout
 from dev.cluster.lifecycle import Cluster
 from dev.cluster.processes import resident_mib
 
-
 _PASS_ON = ("exec", "kubectl", "helm")
 
 
 def main(argv: list[str]) -> int:
     """Runs one command and returns the exit status."""
-    options = _parser().parse_args(_fenced(argv))
+    own, theirs = _split(argv)
+    options = _parser(theirs).parse_args(own)
     layout = node_layout(options.state)
     try:
         status: int = options.run(Cluster(layout), options)
@@ -34,18 +34,15 @@ def main(argv: list[str]) -> int:
     return status
 
 
-def _fenced(argv: list[str]) -> list[str]:
-    """`argv` with a `--` after kubectl, helm or exec: what follows is theirs, also where it starts with a dash."""
-    for place, word in enumerate(argv):
-        if word in _PASS_ON:
-            return [*argv[: place + 1], "--", *argv[place + 1 :]]
-        if word.startswith("-") or argv[place - 1 : place] == ["--state"]:
-            continue
-        break
-    return argv
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Our own words, and those that belong to kubectl, helm or a command, also where they start with a dash."""
+    own = 2 if argv[:1] == ["--state"] else 0
+    if argv[own : own + 1] and argv[own] in _PASS_ON:
+        return argv[: own + 1], argv[own + 1 :]
+    return argv, []
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(theirs: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dev.cluster", description=__doc__)
     parser.add_argument("--state", type=Path, help="the cluster's folder (default: .cluster in this clone)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -76,9 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         ("kubectl", _kubectl, "run kubectl as the administrator"),
         ("helm", _kubectl, "run helm as the administrator"),
     ):
-        command = add(name, run, text)
-        command.add_argument("argv", nargs=argparse.REMAINDER)
-        command.set_defaults(program=name)
+        add(name, run, text).set_defaults(program=name, argv=theirs)
     return parser
 
 
