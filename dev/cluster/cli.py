@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
     """Our own words, and those that belong to kubectl, helm or a command, also where they start with a dash."""
-    own = 2 if argv[:1] == ["--state"] else 0
+    own = 2 if argv[:1] == ["--state"] else sum(word.startswith("--state=") for word in argv[:1])
     if argv[own : own + 1] and argv[own] in _PASS_ON:
         return argv[: own + 1], argv[own + 1 :]
     return argv, []
