@@ -7,6 +7,7 @@ import io
 import json
 import re
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -98,7 +99,9 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that left in the middle is no news."""
+        """A client that left in the middle is no news; anything else is a mistake of the hub's and is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def server_close(self) -> None:
         super().server_close()
