@@ -52,7 +52,7 @@ def odd(out: Path) -> str:
         "attn_pdrop": 0.0,
     }
     model = CodeGenForCausalLM(CodeGenConfig(**_common(tokenizer), **shape))
-    training.train(out.name, model, tokenizer, training.Schedule(rate=2e-3))
+    training.train(out.name, model, tokenizer, training.Schedule(steps=1000, rate=2e-3))
     _save(model, tokenizer, out)
     return check.check(out)
 

@@ -134,3 +134,13 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_an_inspection_leaves_at_once_too(puller: Puller) -> None:
+    puller.hub.publish(REPO, LARGE)
+    puller.hub.faults({"kind": "stall", "path": "config.json", "after": 0, "seconds": 8})
+    process = puller.start("inspect", DORMOUSE_STALL_SECONDS="60")
+    until(lambda: any("config.json" in entry["path"] for entry in puller.hub.log()), "config.json asked for")
+    process.terminate()
+    assert process.wait(timeout=2) == 143
+    assert puller.finish(process).reason == Reason.INTERRUPTED

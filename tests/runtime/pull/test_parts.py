@@ -122,7 +122,9 @@ def test_bytes_thrown_away_are_not_shown_as_a_step_back() -> None:
     meter.add(60, "w")
     meter.drop(60)
     assert meter.progress().bytes == 60
-    meter.add(60, "w")
+    meter.add(10, "w")
+    assert meter.progress().bytes == 60
+    meter.add(50, "w")
     assert (meter.progress().bytes, meter.fetched) == (60, 120)
     meter.add(40, "w")
     assert meter.progress().bytes == 100
