@@ -1,9 +1,14 @@
-"""What an engine says in these tests, in vLLM's words."""
+"""What an engine says in these tests, in vLLM's words, and what a client sees of it."""
 
+import json
 from typing import Any
+
+import httpx
 
 from tests.router.fakes import Exchange, Serve, Stage, chat_chunk, until
 
+HI = [{"role": "user", "content": "Capital of France?"}]
+BODY: dict[str, Any] = {"model": "tiny", "messages": HI}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
@@ -76,3 +81,10 @@ async def awake(world: Stage, name: str = "tiny-chat") -> None:
     """Until the router knows the model and an engine of it."""
     await known(world, name)
     await until(lambda: world.router.plane.awake(world.router.plane.find(name)))
+
+
+def lines(response: httpx.Response) -> list[dict[str, Any]]:
+    """The lines of a streamed answer."""
+    assert response.headers["content-type"] == "application/x-ndjson"
+    assert response.text.endswith("\n")
+    return [json.loads(line) for line in response.text.splitlines()]
