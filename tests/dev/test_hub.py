@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,14 @@ def test_senseless_faults_are_refused(hub: HubControl, body: str) -> None:
     connection.request("POST", "/_faults", body=body)
     assert connection.getresponse().status == 400
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["../evil.txt", "/etc/dormouse-evil.txt", "a/../../evil.txt"])
+def test_files_that_lead_out_are_refused(hub: HubControl, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        hub.publish(REPO, {"a.txt": b"fine", path: b"evil"})
+    refused.value.close()
+    assert get(hub, f"/api/models/{REPO}")[0] == 401
 
 
 def test_the_log_knows_that_there_was_a_token_but_not_which(hub: HubControl) -> None:
