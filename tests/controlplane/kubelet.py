@@ -127,6 +127,8 @@ class Kubelet:
             names.COMPONENT_QUANTIZE: lambda pod: succeeded(quantized("int4")),
             names.COMPONENT_RUNTIME: lambda pod: running(ready=True),
         }
+        self.unbound: set[str] = set()
+        """Components whose pods find no node."""
         self.errors: list[BaseException] = []
         self._played: dict[str, Object] = {}
         self._stop = threading.Event()
@@ -180,6 +182,8 @@ class Kubelet:
         if "deletionTimestamp" in meta:
             self.rest.request("DELETE", path, {"gracePeriodSeconds": 0})
             return
+        if meta["labels"].get(names.LABEL_COMPONENT) in self.unbound:
+            return
         if not pod["spec"].get("nodeName"):
             target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
             body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]}, "target": target}
@@ -191,6 +195,8 @@ class Kubelet:
             return
         if _same(self._played.get(meta["uid"]), wanted):
             return
+        container = pod["spec"]["containers"][0]["name"]
+        wanted = wanted | {"containerStatuses": [c | {"name": container} for c in wanted.get("containerStatuses", [])]}
         conditions = [c for c in pod["status"].get("conditions", []) if c["type"] != "Ready"]
         body = wanted | {"conditions": conditions + wanted.get("conditions", [])}
         self.rest.patch(f"{path}/status", {"status": body})

@@ -3,12 +3,16 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
@@ -32,16 +36,23 @@ def until(what: Callable[[], T | None], seconds: float = 20, why: str = "") -> T
         time.sleep(0.03)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class OperatorProcess:
     """`python -m dormouse_operator` against a control plane."""
 
     def __init__(self, kubeconfig: Path, log: Path, **env: str) -> None:
+        self.port = free_port()
         self._env = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/root"),
             "KUBECONFIG": str(kubeconfig),
             "DORMOUSE_PULLER_IMAGE": "puller:1",
-            "DORMOUSE_OPS_PORT": "0",
+            "DORMOUSE_OPS_PORT": str(self.port),
             "PYTHONDONTWRITEBYTECODE": "1",
         } | env
         self.log = log
@@ -60,6 +71,32 @@ class OperatorProcess:
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it hears and does nothing until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ask(self, path: str) -> httpx.Response:
+        """One of its own endpoints."""
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels; 0 while it does not answer."""
+        try:
+            families = text_string_to_metric_families(self.ask("/metrics").text)
+        except httpx.TransportError:
+            return 0.0
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -133,7 +170,16 @@ class Models:
         return sorted(job["metadata"]["name"] for job in self.child("batch/v1", "jobs").get("items", []))
 
 
-def writes(plane: ControlPlane, namespace: str = "") -> list[Object]:
-    """What the operator wrote so far, from the audit log."""
-    found = plane.writes(agent=AGENT)
-    return [e for e in found if not namespace or e.get("objectRef", {}).get("namespace") == namespace]
+def writes(plane: ControlPlane, namespace: str) -> list[Object]:
+    """What the operator asked the API server to write so far, from the audit log; its Events are not counted."""
+    found = [e for e in plane.writes(agent=AGENT) if e.get("objectRef", {}).get("namespace") == namespace]
+    return [e for e in found if e["objectRef"]["resource"] != "events"]
+
+
+def created(plane: ControlPlane, namespace: str) -> list[str]:
+    """Every object the operator made, by `resource/name`: one that was made twice is there twice."""
+    return sorted(
+        f"{e['objectRef']['resource']}/{e['objectRef']['name']}"
+        for e in writes(plane, namespace)
+        if e.get("responseStatus", {}).get("code") == 201
+    )

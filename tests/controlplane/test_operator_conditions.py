@@ -1,0 +1,116 @@
+"""What a user reads when something is wrong: the right reason, and a sentence with the fix."""
+
+import json
+
+import pytest
+
+from dev.cluster.controlplane import ControlPlane
+from dormouse_api.conditions import Reason
+from dormouse_api.results import Failure, Outcome
+from dormouse_api.runtime import Passed, RuntimeState, Stage
+from tests.controlplane.kubelet import COMMIT, Kubelet, failed, inspected, running, stamp, succeeded
+from tests.controlplane.operatorprocess import Models, OperatorProcess, until
+
+
+def said(reason: Reason, message: str = "do this to cure it") -> str:
+    return Outcome(failure=Failure(reason=reason, message=message)).text()
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [(Reason.GATED, 42), (Reason.UNAUTHORIZED, 42), (Reason.NO_SPACE, 42), (Reason.NETWORK, 1), (Reason.STALLED, 1)],
+)
+def test_a_pull_that_fails_says_why(
+    kubelet: Kubelet, operator: OperatorProcess, models: Models, reason: Reason, code: int
+) -> None:
+    kubelet.script["pull"] = lambda pod: failed(code, said(reason))
+    models.apply("sick")
+    ready = models.await_reason("sick", reason.value)
+    assert ready["status"] == "False"
+    assert ready["message"].startswith("do this to cure it")
+    assert models.condition("sick", "ModelPulled")["reason"] == reason.value
+    events = until(
+        lambda: [
+            e
+            for e in models.child("events.k8s.io/v1", "events").get("items", [])
+            if e["reason"] == reason.value and e["type"] == "Warning"
+        ],
+        why="a warning event",
+    )
+    assert events[0]["regarding"]["name"] == "sick"
+
+
+def test_a_permanent_failure_ends_its_job_at_once_and_a_changed_spec_tries_again(
+    kubelet: Kubelet, operator: OperatorProcess, models: Models
+) -> None:
+    kubelet.script["inspect"] = lambda pod: failed(42, said(Reason.UNAUTHORIZED))
+    models.apply("locked")
+    models.await_reason("locked", "Unauthorized")
+    (name,) = models.jobs()
+    job = until(
+        lambda: (models.child("batch/v1", "jobs", name).get("status") or {}).get("conditions"), why="the Job ends"
+    )
+    assert "PodFailurePolicy" in json.dumps(job)
+    kubelet.script["inspect"] = Kubelet(kubelet.rest).script["inspect"]
+    models.rest.patch(models.path("locked"), {"spec": {"source": {"tokenSecretRef": {"name": "token"}}}})
+    models.await_reason("locked", "ScaledToZero")
+
+
+def test_an_engine_that_fails_says_so_and_recovers(kubelet: Kubelet, operator: OperatorProcess, models: Models) -> None:
+    passed = Passed(engine="vllm", reason=Reason.OUT_OF_MEMORY, message="needs 3 GB more: choose int4", seconds=2)
+    state = RuntimeState(stage=Stage.FAILED, model="weak", commit=COMMIT, passed=(passed,), failure=passed)
+    last = {"exitCode": 1, "message": state.model_dump_json(), "startedAt": stamp(), "finishedAt": stamp()}
+    kubelet.script["runtime"] = lambda pod: running(last=last, restarts=1)
+    models.apply("weak")
+    models.await_reason("weak", "ScaledToZero")
+    models.wake("weak", 600)
+    ready = models.await_reason("weak", "OutOfMemory")
+    assert ready["status"] == "False"
+    assert "int4" in ready["message"]
+    engine = models.status("weak")["engine"]
+    assert engine["attempts"] == [
+        {"engine": "vllm", "reason": "OutOfMemory", "message": "needs 3 GB more: choose int4", "seconds": 2}
+    ]
+    kubelet.script["runtime"] = lambda pod: running(ready=True)
+    models.await_reason("weak", "Serving")
+
+
+def test_a_pod_that_finds_no_node_is_waking_first_and_unschedulable_when_it_lasts(
+    kubelet: Kubelet, operator: OperatorProcess, models: Models
+) -> None:
+    kubelet.unbound.add("runtime")
+    models.apply("homeless")
+    models.await_reason("homeless", "ScaledToZero")
+    models.wake("homeless", 600)
+    models.await_reason("homeless", "Unschedulable", kind="RuntimeAvailable")
+    assert models.condition("homeless")["reason"] == "Waking"
+    ready = models.await_reason("homeless", "Unschedulable", seconds=25)
+    assert ready["status"] == "False"
+    assert "no node can run pod" in ready["message"]
+    kubelet.unbound.clear()
+    models.await_reason("homeless", "Serving")
+
+
+def test_a_missing_profile_is_named_and_its_coming_is_noticed(
+    plane: ControlPlane, kubelet: Kubelet, operator: OperatorProcess, models: Models
+) -> None:
+    models.apply("picky", profile=f"special-{models.namespace}")
+    ready = models.await_reason("picky", "ProfileNotFound")
+    assert f"special-{models.namespace}" in ready["message"]
+    spec = {"image": "runtime:2", "device": "cpu", "kvCacheMemory": "1Gi"}
+    meta = {"name": f"special-{models.namespace}"}
+    body = {"apiVersion": "dormouse.dev/v1alpha1", "kind": "RuntimeProfile", "metadata": meta, "spec": spec}
+    kubelet.rest.request("POST", "/apis/dormouse.dev/v1alpha1/runtimeprofiles", body)
+    models.await_reason("picky", "ScaledToZero")
+
+
+def test_weights_that_no_engine_can_serve_as_asked_are_refused_with_the_fix(
+    kubelet: Kubelet, operator: OperatorProcess, models: Models
+) -> None:
+    kubelet.script["inspect"] = lambda pod: succeeded(inspected(native_quantization="gptq"))
+    models.apply("mixed", quantization="int4")
+    ready = models.await_reason("mixed", "InvalidSpec")
+    assert "set quantization to auto" in ready["message"]
+    models.rest.patch(models.path("mixed"), {"spec": {"quantization": "auto"}})
+    models.await_reason("mixed", "ScaledToZero")
+    assert models.status("mixed")["quantization"] == "gptq"

@@ -1,0 +1,89 @@
+"""The chart's rights are enough for everything the operator does, and it has no others."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dev.cluster.controlplane import ControlPlane
+from dormouse_api.conditions import Reason
+from dormouse_api.results import Failure, Outcome
+from tests.controlplane.kubelet import Kubelet, Rest, failed
+from tests.controlplane.operatorprocess import AGENT, Models, OperatorProcess, until
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "dormouse"
+
+
+@pytest.fixture
+def limited(plane: ControlPlane, rest: Rest, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
+    """The operator as the chart's ServiceAccount, watching one namespace by a Role there."""
+    command = [
+        "template",
+        "dormouse",
+        str(CHART),
+        "--namespace",
+        namespace,
+        "--set",
+        f"watchNamespaces={{{namespace}}}",
+    ]
+    rendered = plane.helm(*command).stdout
+    wanted = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    rights = [d for d in yaml.safe_load_all(rendered) if d and d["kind"] in wanted]
+    assert rights
+    plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(rights))
+    token = plane.kubectl("create", "token", "dormouse-operator", "-n", namespace).stdout.strip()
+    config = yaml.safe_load(plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    with OperatorProcess(kubeconfig, tmp_path / "operator.log", DORMOUSE_NAMESPACES=namespace) as process:
+        yield process
+    plane.kubectl("delete", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(rights))
+
+
+def test_the_charts_rights_are_enough(
+    plane: ControlPlane, kubelet: Kubelet, limited: OperatorProcess, models: Models
+) -> None:
+    kubelet.script["pull"] = lambda pod: failed(42, Outcome(failure=Failure(reason=Reason.GATED, message="m")).text())
+    models.apply("modest", quantization="int4")
+    models.await_reason("modest", "Gated")
+    kubelet.script["pull"] = Kubelet(kubelet.rest).script["pull"]
+    models.rest.patch(models.path("modest"), {"spec": {"scaling": {"idleSeconds": 9}}})
+    models.await_reason("modest", "ScaledToZero")
+    models.wake("modest", 2)
+    models.await_reason("modest", "Serving")
+    models.await_reason("modest", "ScaledToZero")
+    until(lambda: not models.jobs())
+    until(lambda: [e for e in plane.writes("events", agent=AGENT) if e["objectRef"]["namespace"] == models.namespace])
+    refused = [
+        (e["verb"], e["requestURI"])
+        for e in plane.audit_events()
+        if f"system:serviceaccount:{models.namespace}:dormouse-operator" == e["user"]["username"]
+        and e.get("responseStatus", {}).get("code") == 403
+    ]
+    assert refused == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "what"),
+    [
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("create", "pods"),
+        ("create", "pods/exec"),
+        ("delete", "inferencemodels"),
+    ],
+)
+def test_it_may_not_do_what_it_need_not(
+    limited: OperatorProcess, plane: ControlPlane, namespace: str, verb: str, what: str
+) -> None:
+    account = f"system:serviceaccount:{namespace}:dormouse-operator"
+    answer = plane.kubectl("auth", "can-i", verb, what, "--as", account, "-n", namespace, check=False)
+    assert answer.stdout.strip() == "no"
+
+
+def test_the_audit_log_knows_the_account(plane: ControlPlane) -> None:
+    """Guards the test above: its filter must be able to see something."""
+    assert any("user" in e and "requestURI" in e for e in plane.audit_events()), json.dumps(plane.audit_events()[:1])

@@ -1,0 +1,68 @@
+"""What the operator writes when there is nothing to do: nothing. Counted in the API server's audit log."""
+
+import statistics
+from datetime import datetime
+
+from dev.cluster.controlplane import ControlPlane
+from dormouse_api.names import runtime_name
+from tests.controlplane.kubelet import Kubelet
+from tests.controlplane.operatorprocess import AGENT, Models, OperatorProcess, until, writes
+
+COUNT = 50
+
+
+def test_fifty_unchanged_models_cost_a_new_operator_no_write_and_an_idle_one_none(
+    plane: ControlPlane, kubelet: Kubelet, operator: OperatorProcess, models: Models
+) -> None:
+    for number in range(COUNT):
+        models.apply(f"m{number}")
+    for number in range(COUNT):
+        models.await_reason(f"m{number}", "ScaledToZero", seconds=120)
+    until(lambda: not models.jobs(), why="finished Jobs are cleaned up")
+    until(lambda: operator.metric("dormouse_operator_queue_depth") == 0)
+    assert operator.stop() == 0
+    before = writes(plane, models.namespace)
+    assert len([w for w in before if w["objectRef"]["resource"] == "jobs" and w["verb"] == "patch"]) == 2 * COUNT
+
+    # every second a resync looks at all of them again: 60 s of ordinary life in a few
+    with OperatorProcess(
+        plane.kubeconfig, operator.log, DORMOUSE_NAMESPACES=models.namespace, DORMOUSE_RESYNC_SECONDS="1"
+    ) as again:
+        looks = "dormouse_operator_reconciles_total"
+        until(lambda: again.metric(looks, result="ok") >= 4 * COUNT, seconds=60)
+        assert again.ask("/readyz").status_code == 200
+        assert again.metric(looks) == again.metric(looks, result="ok")
+        assert again.metric("dormouse_operator_api_writes_total") == 0
+    assert writes(plane, models.namespace) == before
+
+
+def test_a_wake_costs_milliseconds(
+    plane: ControlPlane, kubelet: Kubelet, operator: OperatorProcess, models: Models
+) -> None:
+    models.apply("quick")
+    models.await_reason("quick", "ScaledToZero")
+    for _ in range(6):
+        models.wake("quick", 1)
+        until(lambda: models.replicas("quick") == 1)
+        until(lambda: models.replicas("quick") == 0)
+    spent = _wake_milliseconds(plane, models.namespace, runtime_name("quick"))
+    assert len(spent) >= 6
+    # about 25 ms on a machine with nothing else to do; the bound leaves room for one that is shared
+    assert statistics.median(spent) < 150, spent
+
+
+def _wake_milliseconds(plane: ControlPlane, namespace: str, name: str) -> list[float]:
+    """From each renewal of the Lease to the apply that followed it, by the API server's own clock."""
+    found: list[float] = []
+    asked: datetime | None = None
+    for event in plane.writes():
+        ref = event.get("objectRef", {})
+        if (ref.get("namespace"), ref.get("name")) != (namespace, name):
+            continue
+        at = datetime.fromisoformat(event["stageTimestamp"])
+        if ref["resource"] == "leases" and event["userAgent"] == "test":
+            asked = at
+        elif ref["resource"] == "deployments" and AGENT in event["userAgent"] and asked is not None:
+            found.append((at - asked).total_seconds() * 1000)
+            asked = None
+    return found
