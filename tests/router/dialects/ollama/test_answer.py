@@ -114,6 +114,23 @@ def test_thinking_from_either_field(field: str) -> None:
     assert len(run(plan(think=False), stream)) == 2
 
 
+@pytest.mark.parametrize(("think", "thinking"), [(True, "hm"), (None, "hm"), (False, None)])
+def test_thinking_between_tags(think: bool | None, thinking: str | None) -> None:
+    pieces = ["<thi", "nk>h", "m</", "think>\n\n4", "2"]
+    stream = sse(*(delta(content=piece) for piece in pieces), delta("stop"), USAGE)
+    [whole] = run(plan(stream=False, think=think, tagged=True), stream)
+    assert (whole["message"].get("thinking"), whole["message"]["content"]) == (thinking, "42")
+    lines = run(plan(think=think, tagged=True), stream)
+    assert "".join(line["message"].get("thinking", "") for line in lines) == (thinking or "")
+    assert [line["message"]["content"] for line in lines if line["message"]["content"]] == ["4", "2"]
+
+
+def test_what_a_model_had_begun_is_given_at_its_end() -> None:
+    stream = sse(delta(content="<thi"), delta("length"), USAGE)
+    [whole] = run(plan(stream=False, tagged=True), stream)
+    assert (whole["message"]["content"], whole["done_reason"]) == ("<thi", "length")
+
+
 TOOLS = sse(
     delta(tool_calls=[tool(0, id="chatcmpl-tool-1", type="function", name="weather")]),
     delta(tool_calls=[tool(0, '{"ci')]),

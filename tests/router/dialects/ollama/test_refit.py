@@ -30,9 +30,6 @@ def left(found: Plan | None) -> list[str] | None:
         (("u1", "a1", "u2", "a2", "u3", "a3", "u4"), ["u3", "a3", "u4"]),
         (("u1", "u2"), ["u2"]),
         (("u1", "u2", "a2", "t2"), ["u2", "a2", "t2"]),
-        (("u1", "a1", "t1"), None),
-        (("s", "u1"), None),
-        (("s",), None),
     ],
 )
 def test_a_conversation_loses_its_older_half_and_begins_with_a_user(
@@ -62,6 +59,18 @@ def test_a_wish_for_too_many_tokens_becomes_what_there_is_room_for(words: str, r
         assert found.body == {**given.body, "max_tokens": room}
 
 
+@pytest.mark.parametrize(("wish", "kept"), [({}, 384), ({"max_tokens": 10}, 502), ({"max_tokens": 500}, 256)])
+def test_one_turn_that_is_too_long_loses_its_beginning(wish: dict[str, Any], kept: int) -> None:
+    for given in (
+        plan("s", "u1", **wish),
+        plan("u1", "a1", "t1", **wish),
+        plan(path=COMPLETIONS, prompt="x", **wish),
+    ):
+        found = shorter(given, 400, TOO_LONG)
+        assert found is not None
+        assert found.body == {**given.body, "truncate_prompt_tokens": kept, "truncation_side": "left"}
+
+
 def test_a_limit_that_is_not_the_trouble_stays() -> None:
     found = shorter(plan("u1", "u2", max_tokens=5), 400, TOO_LONG)
     assert left(found) == ["u2"]
@@ -75,7 +84,8 @@ def test_a_limit_that_is_not_the_trouble_stays() -> None:
         (plan("u1", "u2"), 500, TOO_LONG),
         (plan("u1", "u2"), 400, "temperature must be positive"),
         (plan("u1", "u2", truncate=False), 400, TOO_LONG),
-        (plan(path=COMPLETIONS, prompt="x"), 400, TOO_LONG),
+        (plan("u1", truncate_prompt_tokens=9), 400, TOO_LONG),
+        (plan("u1"), 400, "the context length is exceeded"),
     ],
 )
 def test_the_engines_word_is_final(given: Plan, status: int, words: str) -> None:
