@@ -1,0 +1,115 @@
+"""`make up`: the whole product on this machine, shown by a chat with a model that sleeps. `python -m dev.up`."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from dev import cache, chat, testbed
+from dev.cluster.layout import HUB_PORT, REPOSITORY, ROUTER_PORT, ClusterError
+from dev.target import Target
+
+MANIFEST = Path("manifests/quickstart/model.yaml")
+MODEL, QUESTION = "tiny-chat", "What is the capital of France?"
+URL = f"http://127.0.0.1:{ROUTER_PORT}"
+_PULL_SECONDS = 300.0
+_CATALOGUE_SECONDS = 30.0
+
+
+def main() -> int:
+    started = time.monotonic()
+    try:
+        there = testbed.ensure()
+        with _reachable(there):
+            _quickstart(there)
+            _chat(there)
+        _goodbye(there, time.monotonic() - started)
+    except testbed.FAILURES as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _reachable(there: Target) -> Iterator[None]:
+    """The router on this machine's loopback: by the local cluster's forwarder, elsewhere by kubectl for a while."""
+    if there.layout is not None:
+        yield
+        return
+    command = [there.kubectl_program, "port-forward", "-n", testbed.NAMESPACE, "service/dormouse", str(ROUTER_PORT)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=there.environment()) as forward:
+        try:
+            yield
+        finally:
+            forward.terminate()
+
+
+def _quickstart(there: Target) -> None:
+    cache.say(f"kubectl apply -f {MANIFEST}")
+    there.kubectl("apply", "-f", str(REPOSITORY / MANIFEST))
+    deadline, last = time.monotonic() + _PULL_SECONDS, ""
+    while True:
+        found = there.get(f"{chat.MODELS}/{MODEL}", "--namespace", "default") or {}
+        ready = {c["type"]: c for c in found.get("status", {}).get("conditions", [])}.get("Ready", {})
+        said = f"{ready.get('reason', 'Pending')}: {ready.get('message', 'waiting for the operator')}"
+        if said != last:
+            cache.say(f"{MODEL}: {said}")
+            last = said
+        if ready.get("status") == "True":
+            break
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{MODEL} was not ready within {_PULL_SECONDS:.0f} s; last seen: {said}")
+        time.sleep(0.25)
+    _listed(deadline=time.monotonic() + _CATALOGUE_SECONDS)
+
+
+def _listed(deadline: float) -> None:
+    """Waits until the router knows the model: its watch is a moment behind ours."""
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            answer = httpx.get(f"{URL}/v1/models", timeout=5, trust_env=False)
+            if answer.status_code == httpx.codes.OK and MODEL in {row["id"] for row in answer.json()["data"]}:
+                return
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"the router at {URL} does not list {MODEL}: see `kubectl -n dormouse-system logs -l "
+                "app.kubernetes.io/component=router`"
+            )
+        time.sleep(0.1)
+
+
+def _chat(there: Target) -> None:
+    before = chat.starts(there, MODEL)
+    print(f"\n> {QUESTION}", flush=True)
+    answer = chat.ask(URL, MODEL, QUESTION)
+    if not answer.text:
+        raise ClusterError(f"{MODEL} answered without a word: see `kubectl describe inferencemodel {MODEL}`")
+    deadline = time.monotonic() + 5
+    while (after := chat.starts(there, MODEL)) == before and time.monotonic() < deadline:
+        time.sleep(0.2)  # the operator writes the timeline a moment after the pod is ready
+    print(f"\nWhere the time went:\n{chat.table(answer, after[0] if after != before else None)}\n")
+
+
+def _goodbye(there: Target, seconds: float) -> None:
+    print(f"Up in {seconds:.0f} s.")
+    if there.layout is None:
+        print(f"  router      kubectl port-forward -n {testbed.NAMESPACE} service/dormouse {ROUTER_PORT}")
+    else:
+        print(f"  router      {URL}  (OpenAI on /v1, Ollama on /api)")
+        print(f"  model hub   http://127.0.0.1:{HUB_PORT}")
+        print(f"  kubeconfig  export KUBECONFIG={there.kubeconfig} PATH={there.layout.bin}:$PATH")
+    print("Next:")
+    print("  kubectl get inferencemodels.dormouse.dev -w      # it falls asleep a minute after the last call")
+    print(f"  OLLAMA_HOST={URL} ollama run tiny      # any Ollama or OpenAI client works unchanged")
+    body = f'{{"model": "tiny", "messages": [{{"role": "user", "content": "{QUESTION}"}}]}}'
+    print(f"  curl {URL}/v1/chat/completions -d '{body}'")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
