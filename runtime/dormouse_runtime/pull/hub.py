@@ -145,7 +145,7 @@ class Hub:
     def _refused(self, error: HfHubHTTPError) -> PullError:
         """What the hub's refusal means for the model's owner."""
         status, code = error.response.status_code, error.response.headers.get("X-Error-Code", "")
-        repo, revision = self._settings.repo, self._settings.revision
+        repo, revision = self._settings.repo, self._settings.commit or self._settings.revision
         with_token = "spec.source.tokenSecretRef" + (
             " to a token whose account may read it" if self._settings.token else " to a Secret with your hub token"
         )

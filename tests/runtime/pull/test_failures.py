@@ -173,3 +173,10 @@ def test_what_nobody_thought_of_still_reaches_the_operator(puller: Puller) -> No
     ended = puller.run("fetch", DORMOUSE_MODELS_DIR=str(puller.models.parent / "file"))
     assert (ended.reason, ended.code) == (Reason.JOB_FAILED, 1)
     assert "NotADirectoryError" in str(ended.outcome.failure)
+
+
+def test_a_pinned_commit_that_is_gone_is_named(puller: Puller) -> None:
+    puller.hub.publish(REPO, SMALL)
+    ended = puller.run("fetch", DORMOUSE_COMMIT="0" * 40)
+    assert ended.reason == Reason.NOT_FOUND
+    assert "0" * 40 in str(ended.outcome.failure)
