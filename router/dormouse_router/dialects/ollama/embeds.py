@@ -31,6 +31,8 @@ class Vectors(msgspec.Struct):
 
 def inputs(request: EmbedRequest, legacy: bool) -> list[str]:
     """The texts to embed: none where the client only wants the model loaded."""
+    if request.dimensions is not None and request.dimensions < 1:
+        raise bad_request("dimensions must be at least 1")
     given = request.prompt if legacy else request.input
     if given is None or given == "":
         return []
@@ -45,12 +47,11 @@ def body(request: EmbedRequest, record: Record, texts: list[str]) -> bytes:
     wish: dict[str, Any] = {"model": record.name, "input": texts, "encoding_format": "float"}
     if request.truncate is not False:
         wish["truncate_prompt_tokens"] = -1
-    if request.dimensions:
-        wish["dimensions"] = request.dimensions
     return msgspec.json.encode(wish)
 
 
-def normalised(vector: list[float]) -> list[float]:
-    """`vector` with a length of one; zero stays zero."""
+def normalised(vector: list[float], dimensions: int | None) -> list[float]:
+    """The first `dimensions` of `vector` (None: all) with a length of one; zero stays zero."""
+    vector = vector[:dimensions]
     length = math.sqrt(math.fsum(x * x for x in vector))
     return [x / length for x in vector] if length else vector

@@ -112,7 +112,7 @@ class Serving:
                 return
             fields = {
                 "model": name,
-                "embeddings": [embeds.normalised(vector) for vector in vectors.ordered()],
+                "embeddings": [embeds.normalised(vector, wish.dimensions) for vector in vectors.ordered()],
                 "total_duration": nanoseconds(self._clock.steady() - arrived),
                 "load_duration": nanoseconds(held),
                 "prompt_eval_count": max(1, vectors.usage.prompt_tokens),

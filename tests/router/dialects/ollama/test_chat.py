@@ -168,6 +168,9 @@ async def test_embeddings(world: Stage, sdk: ollama.AsyncClient, make_engine: Ma
     found = await sdk.embed(model="e5", input=["a", "bb"])
     assert [[round(x, 6) for x in vector] for vector in found.embeddings] == [[0.6, 0.8], [0.351123, 0.936329]]
     assert found.prompt_eval_count == 5
+    assert (await sdk.embed(model="e5", input="a", dimensions=1)).embeddings == [[1.0]]
+    with pytest.raises(ollama.ResponseError, match="dimensions must be at least 1"):
+        await sdk.embed(model="e5", input="a", dimensions=0)
     legacy = await sdk.embeddings(model="e5", prompt="a")
     assert list(legacy.embedding) == [3.0, 4.0]
     assert (await sdk.embed(model="e5", input="")).embeddings == []
