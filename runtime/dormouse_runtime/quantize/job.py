@@ -44,6 +44,7 @@ class Settings:
     host: str = "0.0.0.0"
     termination_log: Path = Path(names.TERMINATION_LOG)
     python: str = sys.executable
+    worker: str = WORKER
     cpus: float = 1.0
 
 
@@ -131,7 +132,7 @@ class Job:
             "PYTHONUNBUFFERED": "1",
             "HF_HOME": str(cache / "hf"),
         }
-        return Command((self._settings.python, "-P", "-m", WORKER), env)
+        return Command((self._settings.python, "-P", "-m", self._settings.worker), env)
 
     def _hear(self, line: str) -> None:
         if line.startswith(PROGRESS):

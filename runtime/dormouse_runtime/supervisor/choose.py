@@ -15,6 +15,8 @@ from dormouse_api.conditions import Reason
 from dormouse_api.runtime import Attempt, Passed
 
 MAX_WORDS = 1200
+MAX_QUOTE = 400
+"""Characters of an engine's own words: vLLM lists every architecture it knows."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ RULES = (
     _rule(
         Reason.QUANTIZATION_FAILED,
         r"quantization method|quantization_config|quant_method|bitsandbytes|compressed.tensors|unsupported quantization"
-        r"|Failed to find a kernel that can implement",
+        r"|Failed to find a kernel that can implement|No \w+ (\w+ )?backend supports",
         "choose another spec.quantization",
     ),
     _rule(
@@ -113,6 +115,14 @@ def meaningful(lines: Sequence[str]) -> str:
     return found or next((line for line in reversed([bare(each) for each in lines]) if line.strip()), "")
 
 
+def shorten(words: str) -> str:
+    """At most MAX_QUOTE characters, cut at the end of a sentence where there is one."""
+    if len(words) <= MAX_QUOTE:
+        return words
+    head, end, _ = words[:MAX_QUOTE].rpartition(". ")
+    return head + end.strip() if len(head) > 40 else f"{words[:MAX_QUOTE]}..."
+
+
 def judge(attempt: Attempt, ending: Ending) -> Passed:
     """The attempt as it is written into the state: reason, and the engine's words with the fix."""
     why, message = reason(ending)
@@ -123,13 +133,13 @@ def judge(attempt: Attempt, ending: Ending) -> Passed:
 
 def reason(ending: Ending) -> tuple[Reason, str]:
     """The reason of an ending, and the process's own words with the fix."""
-    words = meaningful(ending.lines)
+    words = shorten(meaningful(ending.lines))
     if ending.timed_out:
         text = f"not ready after {ending.seconds:.0f} s (the profile's startSeconds); its last line: {words}"
         return Reason.ENGINE_FAILED, text
     for rule in RULES:
         if rule.words.search(words) or (not words and any(rule.words.search(line) for line in ending.lines)):
-            return rule.reason, f"{words}: {rule.fix}"
+            return rule.reason, f"{words.rstrip('.')}: {rule.fix}"
     if ending.exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Reason.OUT_OF_MEMORY, f"killed by the kernel, most likely out of memory: {_MORE_MEMORY}"
     return Reason.ENGINE_FAILED, f"ended with {_exit(ending.exit_code)}: {words or 'it said nothing'}"

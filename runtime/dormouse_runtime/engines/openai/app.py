@@ -224,7 +224,8 @@ async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return _error(400, f"{place}: {first['msg']}" if place else str(first["msg"]), "invalid_request_error")
+    words = str(first["msg"]).removeprefix("Value error, ")
+    return _error(400, f"{place}: {words}" if place else words, "invalid_request_error")
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

@@ -52,11 +52,16 @@ class ContinuousBatcher:
         self._manager.logit_processor = processors
         self._manager.start()
 
-    async def probe(self, prompt: Sequence[int]) -> None:
-        """Make one token: the manager meets a model it cannot batch only when it runs. GenerationError then."""
+    async def probe(self, prompt: Sequence[int], expected: Sequence[int]) -> None:
+        """GenerationError where the tokens are not `expected`: a model whose attention takes no notice of the paged
+        cache runs without an error and says nonsense."""
+        made: list[int] = []
+        sampling = Sampling(max_tokens=len(expected), temperature=0, ignore_eos=True)
         async with asyncio.timeout(PROBE_SECONDS):
-            async for _ in self.generate(prompt, Sampling(max_tokens=1, temperature=0)):
-                continue
+            async for step in self.generate(prompt, sampling):
+                made += step.tokens
+        if made != list(expected):
+            raise GenerationError(f"its paged tokens {made} are not its own {list(expected)}")
 
     def alive(self) -> bool:
         return bool(self._manager.is_running()) and self._manager.background_thread_status.fatal_error is None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SAMPLING_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -88,6 +88,17 @@ def load_model(wanted: Wanted) -> Any:
         wanted.folder, device_map=wanted.device, trust_remote_code=wanted.remote_code, use_safetensors=True, **options
     )
     return model.eval()
+
+
+def greedy(model: Any, prompt: Sequence[int], tokens: int) -> list[int]:
+    """The likeliest `tokens` after `prompt`, by the plain way of generating; no end of sequence stops it."""
+    ids = torch.tensor([list(prompt)], device=model.device)
+    made = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        generation_config=GenerationConfig(do_sample=False, max_new_tokens=tokens, eos_token_id=None, pad_token_id=0),
+    )
+    return [int(token) for token in made[0][len(prompt) :]]
 
 
 def kv_bytes_per_token(config: Any, dtype: torch.dtype) -> int:

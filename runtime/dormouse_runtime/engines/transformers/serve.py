@@ -13,7 +13,7 @@ from dormouse_runtime.engines.base import announce
 from dormouse_runtime.engines.generation import Batcher, GenerationError
 from dormouse_runtime.engines.openai.app import Served, create_app
 from dormouse_runtime.engines.transformers.continuous import ContinuousBatcher
-from dormouse_runtime.engines.transformers.model import Loaded, Wanted, load
+from dormouse_runtime.engines.transformers.model import Loaded, Wanted, greedy, load
 from dormouse_runtime.engines.transformers.static import StaticBatcher
 from dormouse_runtime.settings import Settings
 
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 WAITING = 8
 """Requests taken in per sequence decoded at once, before callers are told to come back."""
 WATCH_SECONDS = 1.0
+PROBE, PROBE_TOKENS = "The capital of France is", 4
+"""What both ways of generating must agree on before the faster one is used."""
 
 
 def main(setup: Settings, folder: str, quantization: str) -> int:
@@ -68,11 +70,19 @@ async def _serve(setup: Settings, loaded: Loaded) -> int:
 
 async def _batcher(loaded: Loaded, max_num_seqs: int) -> Batcher:
     """Continuous batching where the model lets itself be paged; else batches as they come."""
+    if not loaded.model.is_backend_compatible():
+        log.info("this model has an attention of its own: requests are batched as they come")
+        return StaticBatcher(loaded, max_num_seqs)
+    prompt = loaded.tokenizer.encode(PROBE) or [loaded.pad]
+    expected = greedy(loaded.model, prompt, PROBE_TOKENS)
+    continuous = None
     try:
         continuous = ContinuousBatcher(loaded, max_num_seqs)
-        await continuous.probe([loaded.pad])
-    except (GenerationError, TimeoutError, ValueError, NotImplementedError, AttributeError) as error:
-        log.info("no continuous batching with this model (%s): requests are batched as they come", error)
+        await continuous.probe(prompt, expected)
+    except (GenerationError, TimeoutError, ValueError, NotImplementedError) as error:
+        log.warning("no continuous batching with this model (%s): requests are batched as they come", error)
+        if continuous:
+            continuous.close()
         return StaticBatcher(loaded, max_num_seqs)
     return continuous
 
