@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,10 +23,16 @@ THREADS = 1  # fixed, because another number adds up in another order and gives 
 def build(out: Path, names: list[str]) -> None:
     """Write OUT/dormouse/NAME for each name, two at a time; raises when a trained model answers wrongly."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
+    with ProcessPoolExecutor(WORKERS, mp_context=context, initializer=_end_with_parent) as pool:
         running = [pool.submit(_one, name, out / ORGANISATION / name) for name in names]
         for done in as_completed(running):
             print(done.result(), flush=True)
+
+
+def _end_with_parent() -> None:
+    """Linux kills this process when its parent dies: an abandoned training would hold a core for half an hour."""
+    set_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+    ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _one(name: str, directory: Path) -> str:
