@@ -1,14 +1,17 @@
 """Bad input gets a sentence that helps, in the caller's dialect, and wakes nothing."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from tests.e2e.cluster import ApiError
 from tests.e2e.samples import model
-from tests.e2e.story import ROUTER, Story
+from tests.e2e.story import ROUTER, Story, component
 
 GOOD: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}]}
 TOO_LARGE = 65 * 1024 * 1024
@@ -17,7 +20,7 @@ TOO_LARGE = 65 * 1024 * 1024
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"source": {"uri": "ftp://x/y"}}, "hf://org/name"),
+        ({"source": {"uri": "ftp://x/y"}}, "hf://organisation/name"),
         ({"scaling": {"minReplicas": 3, "maxReplicas": 2}}, "raise maxReplicas or lower minReplicas"),
         ({"engine": {"args": ["--trust-remote-code"]}}, "engine.args may only hold"),
         ({"engine": {"order": ["vllm", "vllm"]}}, "name each engine once"),
@@ -76,7 +79,7 @@ async def test_bad_requests_wake_nothing(story: Story) -> None:
             assert answer.json().keys() == {"error"}, answer.text
             assert word in answer.json()["error"], answer.text
         await story.ready(name, "ScaledToZero")
-        assert seen["pods"].labelled("dormouse.dev/model", name) == []
+        assert component(seen["pods"], name, "runtime") == []
     lease = await story.cluster.get("leases", story.namespace, f"{name}-runtime")
     assert lease is not None
     assert "renewTime" not in lease["spec"]
@@ -85,17 +88,23 @@ async def test_bad_requests_wake_nothing(story: Story) -> None:
 @pytest.mark.parametrize(("path", "envelope"), [("/v1/chat/completions", "openai"), ("/api/chat", "ollama")])
 async def test_oversized_bodies_are_refused_early(testbed: object, path: str, envelope: str) -> None:
     """By the announced length: the router need not read 65 MiB to say no."""
-    head = {"content-length": str(TOO_LARGE)}
-
-    async def little() -> Any:
-        yield b'{"model": "'
-
-    request = httpx.Request("POST", ROUTER + path, content=little(), headers=head)
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
-        answer = await http.send(request)
-    assert answer.status_code == 413, answer.text
-    error = answer.json()["error"]
+    address = urlsplit(ROUTER)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {TOO_LARGE}\r\n\r\n"
+    writer.write(head.encode() + b'{"model": "')
+    async with asyncio.timeout(20):
+        status = await reader.readline()
+        *_, size = [line async for line in _head(reader) if line.lower().startswith(b"content-length")]
+        body = await reader.readexactly(int(size.split(b":")[1]))
+    writer.close()
+    assert status.split()[1] == b"413", status
+    error = json.loads(body)["error"]
     assert isinstance(error, dict) == (envelope == "openai")
+
+
+async def _head(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while line := (await reader.readline()).strip():
+        yield line
 
 
 def _json(value: dict[str, Any]) -> bytes:
