@@ -21,12 +21,16 @@ from dormouse_api.names import GROUP, MODEL_PLURAL
 MODELS = f"{MODEL_PLURAL}.{GROUP}"
 _LONGEST_SILENCE = 900.0
 _WORDS = {
-    "starting": "pod scheduled and started",
+    "requested": "operator sees the wish",
+    "created": "pod scheduled",
+    "scheduled": "container started",
+    "started": "supervisor",
     "importing": "engine imported",
     "loading": "weights loaded",
     "compiling": "kernels compiled",
     "warming": "engine warmed up",
 }
+"""What happens between a stage's mark and the next one's."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,9 @@ def _words(lines: Iterator[str]) -> Iterator[str]:
 
 
 def starts(there: Target, model: str) -> list[dict[str, Any]]:
-    """The model's recorded cold starts, the newest first."""
+    """The model's recorded cold starts, the newest last."""
     found = there.get(f"{MODELS}/{model}", "--namespace", "default") or {}
-    return list(found.get("status", {}).get("coldStarts") or [])
+    return sorted(found.get("status", {}).get("coldStarts") or [], key=lambda start: str(start["at"]))
 
 
 def table(answer: Answer, start: dict[str, Any] | None) -> str:
@@ -82,8 +86,7 @@ def table(answer: Answer, start: dict[str, Any] | None) -> str:
     for (name, since), (_, until) in itertools.pairwise(stages):
         rows.append((_WORDS.get(name, name), until - since))
     if stages:
-        rows.insert(0, ("call noticed, pod made", stages[0][1])) if stages[0][1] > 0 else None
-        rows.append(("first token through the router", max(0.0, answer.first_token - stages[-1][1])))
+        rows.append(("router and first token", max(0.0, answer.first_token - stages[-1][1])))
     else:
         rows.append(("first token (the model was awake)", answer.first_token))
     rows += [("rest of the answer", answer.total - answer.first_token), ("together", answer.total)]

@@ -93,7 +93,7 @@ def _chat(there: Target) -> None:
     deadline = time.monotonic() + 5
     while (after := chat.starts(there, MODEL)) == before and time.monotonic() < deadline:
         time.sleep(0.2)  # the operator writes the timeline a moment after the pod is ready
-    print(f"\nWhere the time went:\n{chat.table(answer, after[0] if after != before else None)}\n")
+    print(f"\nWhere the time went:\n{chat.table(answer, after[-1] if after != before else None)}\n")
 
 
 def _goodbye(there: Target, seconds: float) -> None:

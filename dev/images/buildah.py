@@ -19,6 +19,7 @@ from dev.images.oci import Image, Store
 
 _CERTIFICATES = Path("/etc/ssl/certs")
 _BUNDLE = _CERTIFICATES / "ca-certificates.crt"
+_UV_CACHE = "/root/.cache/uv"
 _HEARTBEAT_SECONDS = 15.0
 
 
@@ -68,6 +69,9 @@ class Buildah:
         command += [f"--build-context={key}={path}" for key, path in order.contexts.items()]
         mounts = {_CERTIFICATES: str(_CERTIFICATES), **order.mounts}
         command += [f"--volume={host}:{inside}:ro" for host, inside in mounts.items()]
+        downloads = self._storage / "downloads"  # a changed lock fetches the changed packages only
+        downloads.mkdir(exist_ok=True)
+        command += [f"--volume={downloads}:{_UV_CACHE}:rw"]
         self._run(*command, str(order.context))
         target = f"oci:{self._store.folder.name}:{name}"
         self._run("push", "--quiet", "--signature-policy", str(self._policy()), local, target)
