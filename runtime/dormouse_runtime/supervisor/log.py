@@ -14,7 +14,7 @@ _SECRETS = (
     re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"),
     re.compile(r"(?i)(?<=bearer )\S+"),
     re.compile(
-        r"""(?i)\b(?:api[_-]?key|access[_-]?key|secret|password|[a-z_]*token)["']?\s*[=:]\s*["']?([^\s,'"}]{8,})"""
+        r"""(?i)(?:api[_-]?key|access[_-]?key|secret|password|token)["']?\s*[=:]\s*["']?([^\s,'"}]{8,})"""
     ),
 )
 
