@@ -14,6 +14,7 @@ from dormouse_router.app import App
 from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.watch import Watcher
 from dormouse_router.cluster import Cluster, Resource
+from dormouse_router.cors import Cors
 from dormouse_router.dataplane.plane import DataPlane
 from dormouse_router.dialects import all_dialects
 from dormouse_router.listener import Listener
@@ -41,7 +42,7 @@ class Router:
             for namespace in settings.namespaces or (None,)
         ]
         self._draining = False
-        self._main = Listener(self.app, settings.host, settings.port)
+        self._main = Listener(Cors(self.app, self.app.words, settings.origins), settings.host, settings.port)
         self._ops = Listener(Ops(self.plane, self.unready), settings.host, settings.ops_port)
         self.port, self.ops_port = self._main.port, self._ops.port
 

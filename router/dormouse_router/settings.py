@@ -28,6 +28,8 @@ class Settings:
     """Whether clients may create models (POST /pull, ollama pull)."""
     delete: bool = True
     """Whether clients may delete models."""
+    origins: tuple[str, ...] = ()
+    """Origins whose web pages may call, beside those of the machine itself and of applications; `*` is all."""
     max_body: int = 64 * MIB
     held_bytes: int = 256 * MIB
     """Most body bytes held for all models together while they wake; beyond it 429."""
@@ -56,7 +58,8 @@ class Settings:
             port=_number(env, "DORMOUSE_PORT", default.port, int),
             ops_port=_number(env, "DORMOUSE_OPS_PORT", default.ops_port, int),
             pod_name=env.get("POD_NAME", default.pod_name),
-            namespaces=tuple(ns.strip() for ns in env.get("DORMOUSE_NAMESPACES", "").split(",") if ns.strip()),
+            namespaces=_words(env, "DORMOUSE_NAMESPACES"),
+            origins=_words(env, "DORMOUSE_ORIGINS"),
             default_namespace=env.get("DORMOUSE_DEFAULT_NAMESPACE", default.default_namespace),
             pull=_choice(env, "DORMOUSE_PULL", default.pull, "Allowed", "Forbidden"),
             delete=_choice(env, "DORMOUSE_DELETE", default.delete, "Allowed", "Forbidden"),
@@ -83,6 +86,10 @@ def _number(env: Mapping[str, str], name: str, default: N, kind: type[N]) -> N:
     if value < 0:
         raise ValueError(f"{name}={text} is negative: set it to zero or more")
     return value
+
+
+def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in env.get(name, "").split(",") if word.strip())
 
 
 def _choice(env: Mapping[str, str], name: str, default: bool, yes: str, no: str) -> bool:

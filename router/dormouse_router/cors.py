@@ -1,0 +1,91 @@
+"""Which web pages may call the router: this machine's, those of desktop applications and editors, and its own.
+
+A page of any other origin is refused, not only kept from reading the answer: bodies are read as JSON whatever their
+type, so a browser would otherwise carry a stranger's POST /pull in without asking first. Callers that are no browser
+send no Origin and pay one look at their headers.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+
+from dormouse_router.asgi import Message, Receive, Scope, Send
+from dormouse_router.gateway import Refusal, Reply
+
+LOCAL = re.compile(
+    rb"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\d+)?"
+    rb"|(?:app|file|tauri|vscode-webview|vscode-file|chrome-extension|moz-extension|safari-web-extension)://.*"
+)
+_METHODS = b"GET, POST, DELETE, HEAD, OPTIONS"
+_HEADERS = b"authorization, content-type, user-agent, accept, x-requested-with, openai-beta, x-request-id"
+_STAINLESS = b"x-stainless-"
+"""The OpenAI SDK's headers: their list grows, so those that are asked for are allowed."""
+_MAX_AGE = b"43200"
+_EXPOSED = b"x-request-id, retry-after"
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Cors:
+    """`app` behind the check. `words` gives an error in the dialect of a path; `origins`: more of them, `*` is all."""
+
+    def __init__(self, app: Asgi, words: Callable[[str, Refusal], Reply], origins: tuple[str, ...]) -> None:
+        self._app, self._words = app, words
+        self._all = "*" in origins
+        self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = _header(scope, b"origin") if scope["type"] == "http" else None
+        if origin is None:
+            await self._app(scope, receive, send)
+        elif not self.allows(origin, _header(scope, b"host")):
+            await _send(send, self._words(scope["path"], _refused(origin)))
+        elif scope["method"] == "OPTIONS":
+            await _send(send, Reply(204, b"", _preflight(origin, _header(scope, b"access-control-request-headers"))))
+        else:
+            await self._app(scope, receive, _telling(send, origin))
+
+    def allows(self, origin: bytes, host: bytes | None) -> bool:
+        """Whether a page of `origin` may call, on a router reached as `host`."""
+        origin = origin.lower()
+        own = host is not None and origin.partition(b"://")[2] == host.lower()
+        return self._all or own or origin in self._origins or LOCAL.fullmatch(origin) is not None
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+def _allowing(origin: bytes) -> list[tuple[bytes, bytes]]:
+    return [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+
+
+def _preflight(origin: bytes, asked: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
+    names = [name.strip().lower() for name in (asked or b"").split(b",")]
+    headers = b", ".join([_HEADERS, *(name for name in names if name.startswith(_STAINLESS))])
+    return (
+        *_allowing(origin),
+        (b"access-control-allow-methods", _METHODS),
+        (b"access-control-allow-headers", headers),
+        (b"access-control-max-age", _MAX_AGE),
+    )
+
+
+def _telling(send: Send, origin: bytes) -> Send:
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            more = [*_allowing(origin), (b"access-control-expose-headers", _EXPOSED)]
+            message = {**message, "headers": [*message.get("headers", ()), *more]}
+        await send(message)
+
+    return tell
+
+
+def _refused(origin: bytes) -> Refusal:
+    shown = origin[:200].decode("latin-1")
+    text = f"Web pages of {shown} may not call this router: add the origin to DORMOUSE_ORIGINS (chart: router.origins)."
+    return Refusal(403, text, code="origin_not_allowed")
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
