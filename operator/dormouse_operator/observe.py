@@ -14,7 +14,6 @@ from dormouse_api import names
 from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
 from dormouse_operator import observed
-from dormouse_operator.errors import Terminal
 from dormouse_operator.observed import Demand, Model, Observed, Pod, Profile
 from dormouse_operator.plan import pipeline
 from dormouse_operator.plan.storage import claim_name
@@ -65,7 +64,10 @@ class Eyes:
         self._profiles.clear()
 
     async def observe(self, key: Key, model: Model) -> Observed:
-        """By name where there is one child, by label where there may be more; Jobs only while a stage needs them."""
+        """By name where there is one child, by label where there may be more; Jobs only while a stage needs them.
+
+        pydantic's ValidationError when the profile is of a version that nobody here understands.
+        """
         child, claim = names.runtime_name(key.name), claim_name(model)
         selector = f"{names.SELECTOR},{names.LABEL_MODEL}={key.name}"
         profile, pods, claim_raw, children = await asyncio.gather(
@@ -101,14 +103,12 @@ class Eyes:
         if time.monotonic() - at < PROFILE_SECONDS:
             return known
         raw = await self._api.get(names.PROFILE_KIND, None, name)
-        try:
-            found = None if raw is None else observed.read_profile(raw)
-        except ValidationError as error:
-            raise Terminal(f"RuntimeProfile {name} is not understood: {words(error)}", names.PROFILE_KIND) from error
+        found = None if raw is None else observed.read_profile(raw)
         self._profiles[name] = (time.monotonic(), found)
         return found
 
 
 def words(error: ValidationError) -> str:
     """pydantic's findings in one line."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())[:2000]
+    found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return f"{error.title} is not understood: {found}"[:2000]

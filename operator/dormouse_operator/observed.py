@@ -160,20 +160,24 @@ class Observed:
 
 
 def read_model(raw: Object) -> Model:
-    """The model; pydantic's ValidationError when its spec is none. A status nobody understands counts as none."""
+    """The model; pydantic's ValidationError when its spec is none."""
     meta = raw["metadata"]
-    try:
-        status = InferenceModelStatus.model_validate(raw.get("status") or {})
-    except ValidationError:
-        status = InferenceModelStatus()
     return Model(
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
         generation=meta.get("generation", 1),
         spec=InferenceModelSpec.model_validate(raw["spec"]),
-        status=status,
+        status=read_status(raw),
     )
+
+
+def read_status(raw: Object) -> InferenceModelStatus:
+    """The status as it was last written; one that nobody understands counts as none."""
+    try:
+        return InferenceModelStatus.model_validate(raw.get("status") or {})
+    except ValidationError:
+        return InferenceModelStatus()
 
 
 def read_profile(raw: Object) -> Profile:

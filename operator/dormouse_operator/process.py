@@ -1,11 +1,9 @@
 """The running operator: every part put together, and every task watched. Knows no environment and no signals."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable
 
 from dormouse_api.conditions import ConditionType
 from dormouse_api.status import InferenceModelStatus
@@ -58,29 +56,25 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         recorder = Recorder(kube, os.environ.get("HOSTNAME") or socket.gethostname())
         demands = Demands(settings.router_ops, queue.add, settings.demand_seconds)
         reconciler = Reconciler(settings, Parts(kube, queue, pods, demands, Ears(metrics, recorder)))
-        resync, ready, heart = asyncio.Event(), asyncio.Event(), ops.Heart()
+        resync, heart = asyncio.Event(), ops.Heart()
 
         def profile_changed() -> None:
             reconciler.forget_profiles()
             resync.set()
 
-        watched = watch.Watch(queue, profile_changed)
-        watching = asyncio.create_task(watch.run(watched, settings, stop, ready), name="watch")
-        workers = [
-            asyncio.create_task(work(queue, reconciler.look), name=f"worker-{number}")
-            for number in range(settings.workers)
-        ]
-        others = [
-            asyncio.create_task(part, name=name)
-            for name, part in {
-                "events": recorder.run(),
-                "heart": heart.run(),
-                "resync": watch.resync_forever(
-                    lambda: watch.resync(kube, queue, settings.namespaces), resync, settings.resync_seconds
-                ),
-                **({"demand": demands.run()} if settings.router_ops else {}),
-            }.items()
-        ]
+        kopf = watch.Kopf(watch.Watch(queue, profile_changed).event, settings)
+        watching = asyncio.create_task(kopf.run(), name="watch")
+        workers = [asyncio.create_task(work(queue, reconciler.look), name="worker") for _ in range(settings.workers)]
+        others = {
+            "events": recorder.run(),
+            "heart": heart.run(),
+            "resync": watch.resync_forever(
+                lambda: watch.resync(kube, queue, settings.namespaces), resync, settings.resync_seconds
+            ),
+        }
+        if settings.router_ops:
+            others["demand"] = demands.run()
+        tasks = [*workers, *(asyncio.create_task(part, name=name) for name, part in others.items())]
 
         def vitals() -> ops.Vitals:
             return ops.Vitals(
@@ -89,32 +83,35 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 oldest_waiting=queue.oldest_waiting(),
                 watching=not watching.done(),
                 workers=sum(not worker.done() for worker in workers),
-                started=ready.is_set(),
+                started=kopf.ready,
             )
 
         served = await ops.serve(ops.application(vitals, metrics.text), settings.ops_port)
         try:
-            await _until_first(stop.wait(), watching, *workers, *others)
+            await _until(stop, [watching, *tasks])
         finally:
-            stop.set()
-            await _end([*workers, *others], watching)
+            kopf.stop()
+            await _end(tasks, watching)
             await served.cleanup()
 
 
-async def _until_first(*parts: Awaitable[object]) -> None:
-    """Wait for the first part to end; raise what it raised."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    tasks[0].cancel()
-    for task in done:
-        await task
+async def _until(stop: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
+    """Wait for `stop`; raise when a part ends before that, for none may."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
+        return
+    for part in parts:
+        if part.done():
+            await part
+            raise RuntimeError(f"the operator's {part.get_name()} has ended by itself")
 
 
 async def _end(tasks: list[asyncio.Task[None]], watching: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    # kopf ends by its stop flag; one that hangs is left to the process's end
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(5):
-            await asyncio.gather(watching, return_exceptions=True)
+    # kopf ends when told to; one that hangs is left to the process's end
+    await asyncio.wait([watching], timeout=5)
+    watching.cancel()

@@ -106,10 +106,10 @@ class Reconciler:
             return None
         try:
             model = observed.read_model(raw)
+            seen = await self._eyes.observe(key, model)
         except ValidationError as error:
-            await self._write_status(key, raw, status.invalid(raw, words(error), self._now()))
+            await self._write_status(key, raw, status.unreadable(raw, words(error), self._now()))
             return None
-        seen = await self._eyes.observe(key, model)
         todo = plan(seen, self._settings, self._now())
         self._parts.watcher.follow(key, todo.follow)
         refused = await self._apply(seen, todo)

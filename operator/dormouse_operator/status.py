@@ -4,6 +4,7 @@ Every message is a sentence for the user; a failure's sentence holds the fix. `l
 condition's status flips, so an unchanged model has a byte-equal status and nothing is written.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from dormouse_api import names
@@ -19,6 +20,7 @@ from dormouse_api.status import (
     PullStatus,
     Volume,
 )
+from dormouse_operator import observed
 from dormouse_operator.decide import coldstart
 from dormouse_operator.decide.facts import inspected
 from dormouse_operator.decide.names import served_names
@@ -55,13 +57,18 @@ def build(o: Observed, plan: Plan, refused: Failure | None, now: float) -> Infer
     )
 
 
-def invalid(raw: dict[str, Any], message: str, now: float) -> InferenceModelStatus:
-    """The status of an object whose spec this operator cannot read (a newer or older CRD)."""
-    verdict = {ConditionType.READY: Verdict.no(Reason.INVALID_SPEC, message)}
-    generation = raw["metadata"].get("generation", 1)
-    known = {c["type"]: c for c in (raw.get("status") or {}).get("conditions") or ()}
-    made = [_condition(kind, said, generation, known.get(kind.value), now) for kind, said in verdict.items()]
-    return InferenceModelStatus(conditions=made, observed_generation=generation)
+def unreadable(raw: Mapping[str, Any], message: str, now: float) -> InferenceModelStatus:
+    """The status of a model that cannot be planned (its spec or its profile is of another version): Ready says so.
+
+    All else stays as it was, for it is the memory of what lies on the volume.
+    """
+    old, generation = observed.read_status(raw), raw["metadata"].get("generation", 1)
+    known = {c.type: c for c in old.conditions or ()}
+    before = known.get(ConditionType.READY.value)
+    verdict = Verdict.no(Reason.INVALID_SPEC, message)
+    ready = _condition(ConditionType.READY, verdict, generation, before.wire() if before else None, now)
+    others = [c for c in old.conditions or () if c.type != ready.type]
+    return old.model_copy(update={"conditions": [ready, *others], "observed_generation": generation})
 
 
 def conditions(model: Model, said: Verdicts, now: float) -> list[Condition]:

@@ -5,8 +5,10 @@ kopf keeps no truth for us. A relist after an outage tells nothing of deletions,
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
@@ -69,17 +71,21 @@ class Watch:
         return kind == "MODIFIED" and old == seen
 
 
-def registry(watch: Watch) -> kopf.OperatorRegistry:
+Hear = Callable[[str, str | None, dict[str, Any]], object]
+"""What is called with (plural, kind of event, object)."""
+
+
+def registry(hear: Hear) -> kopf.OperatorRegistry:
     """An explicit registry, so that several operators fit into one process."""
     made = kopf.OperatorRegistry()
     in_cluster = "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
     login = kopf.login_with_service_account if in_cluster else kopf.login_with_kubeconfig
     kopf.on.login(registry=made)(login)
+
+    async def handle(event: Any, type: str | None, resource: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
+        hear(resource.plural, type, event["object"])
+
     for group, version, plural in (MODELS, PROFILES, *CHILDREN):
-
-        async def handle(event: Any, type: str | None, resource: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
-            watch.event(resource.plural, type, event["object"])
-
         kopf.on.event(group, version, plural, registry=made, id=plural)(handle)
     return made
 
@@ -101,16 +107,60 @@ def operator_settings() -> kopf.OperatorSettings:
     return s
 
 
-async def run(watch: Watch, settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    """Watch until `stop`. Returns when told to; raises when a watch cannot go on."""
-    await kopf.operator(
-        registry=registry(watch),
-        settings=operator_settings(),
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        stop_flag=stop,
-        ready_flag=ready,
-    )
+class Kopf:
+    """kopf in a thread and an event loop of its own.
+
+    It installs signal handlers and, at its end, cancels every task it finds; both must not happen to our loop.
+    """
+
+    def __init__(self, hear: Hear, settings: Settings) -> None:
+        """`hear` is called in the loop that calls `run`."""
+        self._hear = hear
+        self._settings = settings
+        self._ready = threading.Event()
+        self._end: Callable[[], object] = lambda: None
+
+    @property
+    def ready(self) -> bool:
+        """Every watch has begun."""
+        return self._ready.is_set()
+
+    def stop(self) -> None:
+        """Ask it to end; `run` then returns."""
+        self._end()
+
+    async def run(self) -> None:
+        """Watch until `stop`; raises what ended the watching before that."""
+        ours = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = ours.create_future()
+
+        def tell(error: BaseException | None) -> None:
+            if not ended.done():
+                ended.set_exception(error) if error else ended.set_result(None)
+
+        def body() -> None:
+            error: BaseException | None = None
+            try:
+                asyncio.run(self._operator(lambda *event: ours.call_soon_threadsafe(self._hear, *event)))
+            except Exception as caught:  # noqa: BLE001 - handed to the other thread, whatever it is
+                error = caught
+            with contextlib.suppress(RuntimeError):  # our loop has closed: nobody waits any more
+                ours.call_soon_threadsafe(tell, error)
+
+        threading.Thread(target=body, name="kopf", daemon=True).start()
+        await ended
+
+    async def _operator(self, hear: Hear) -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        self._end = lambda: loop.is_closed() or loop.call_soon_threadsafe(stop.set)
+        await kopf.operator(
+            registry=registry(hear),
+            settings=operator_settings(),
+            clusterwide=not self._settings.namespaces,
+            namespaces=self._settings.namespaces,
+            stop_flag=stop,
+            ready_flag=self._ready,
+        )
 
 
 async def resync(lister: Lister, queue: WorkQueue, namespaces: Iterable[str]) -> int:

@@ -23,6 +23,8 @@ Object = dict[str, Any]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 NODE = "pretended"
+POD_IP = "127.0.0.9"
+"""Of every pod: tests may listen there."""
 
 
 class Rest:
@@ -86,8 +88,8 @@ def running(*, ready: bool = False, last: Object | None = None, restarts: int = 
         container["lastState"] = {"terminated": last}
     return {
         "phase": "Running",
-        "podIP": "127.0.0.9",
-        "podIPs": [{"ip": "127.0.0.9"}],
+        "podIP": POD_IP,
+        "podIPs": [{"ip": POD_IP}],
         "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": stamp()}],
         "containerStatuses": [container],
     }

@@ -1,6 +1,7 @@
 """The chart's rights are enough for everything the operator does, and it has no others."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +20,9 @@ CHART = Path(__file__).resolve().parents[2] / "charts" / "dormouse"
 @pytest.fixture
 def limited(plane: ControlPlane, rest: Rest, namespace: str, tmp_path: Path) -> Iterator[OperatorProcess]:
     """The operator as the chart's ServiceAccount, watching one namespace by a Role there."""
-    command = [
-        "template",
-        "dormouse",
-        str(CHART),
-        "--namespace",
-        namespace,
-        "--set",
-        f"watchNamespaces={{{namespace}}}",
-    ]
-    rendered = plane.helm(*command).stdout
+    command = [str(plane.bin / "helm"), "template", "dormouse", str(CHART), "--namespace", namespace]
+    command += ["--set", f"watchNamespaces={{{namespace}}}"]
+    rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wanted = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
     rights = [d for d in yaml.safe_load_all(rendered) if d and d["kind"] in wanted]
     assert rights

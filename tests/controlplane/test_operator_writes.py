@@ -1,6 +1,5 @@
 """What the operator writes when there is nothing to do: nothing. Counted in the API server's audit log."""
 
-import statistics
 from datetime import datetime
 
 from dev.cluster.controlplane import ControlPlane
@@ -47,8 +46,8 @@ def test_a_wake_costs_milliseconds(
         until(lambda: models.replicas("quick") == 0)
     spent = _wake_milliseconds(plane, models.namespace, runtime_name("quick"))
     assert len(spent) >= 6
-    # about 25 ms on a machine with nothing else to do; the bound leaves room for one that is shared
-    assert statistics.median(spent) < 150, spent
+    # about 25 ms where nothing else runs; the best of six tells our share from that of a machine full of other work
+    assert min(spent) < 100, spent
 
 
 def _wake_milliseconds(plane: ControlPlane, namespace: str, name: str) -> list[float]:
