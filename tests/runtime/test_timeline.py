@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -71,11 +72,12 @@ async def test_a_held_probe_is_released_by_failure(timeline: Timeline) -> None:
 @pytest.mark.parametrize("what", ["drain", "wedge", "restart"])
 async def test_after_the_first_readiness_a_probe_is_never_held(timeline: Timeline, what: str) -> None:
     timeline.reach(Stage.READY)
-    {
+    accidents: dict[str, Callable[[], None]] = {
         "drain": timeline.drain,
         "wedge": lambda: timeline.health(False),
         "restart": lambda: timeline.begin(ATTEMPT),
-    }[what]()
+    }
+    accidents[what]()
     assert not await asyncio.wait_for(timeline.wait_ready(30), 1)
 
 

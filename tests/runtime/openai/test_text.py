@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormouse_runtime.engines.openai.text import Detokenizer, StopWatch, overlap
-from dormouse_runtime.engines.openai.tools import ToolParser
+from dormouse_runtime.engines.openai.tools import ToolCall, ToolParser
 from tests.runtime.openai.fakes import Characters
 
 CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
@@ -60,7 +60,8 @@ def test_overlap(text: str, word: str, length: int) -> None:
 
 @given(st.integers(1, 20))
 def test_tool_calls_are_found_in_pieces_of_any_size(size: int) -> None:
-    parser, words, calls = ToolParser(), "", []
+    parser, words = ToolParser(), ""
+    calls: list[ToolCall] = []
     text = f"Let me see. {CALL}\n{CALL}"
     for at in range(0, len(text), size):
         said, found = parser.feed(text[at : at + size])
