@@ -5,8 +5,12 @@ A client that leaves takes nothing with it: the operator pulls on.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
+from dormouse_api.conditions import Reason
 from dormouse_router.catalog.record import Record
 from dormouse_router.dialects.creation import Wanted
 from dormouse_router.dialects.ollama import lines, names, pulling
@@ -14,6 +18,8 @@ from dormouse_router.dialects.ollama.errors import bad_request, error_line
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, find
 from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
+
+log = structlog.get_logger()
 
 
 class Pulling:
@@ -58,40 +64,60 @@ class Pulling:
 
     async def _lines(self, name: names.Name) -> AsyncGenerator[dict[str, Any], None]:
         """Every line up to "success". PullError, or Refusal where the model may not be created."""
-        namespace, model, wanted = await self._target(name)
+        target = await self._target(name)
         report = pulling.Report()
         for line in report.begin():
             yield line
         seen = False
-        async with aclosing(self._store.watch(namespace, model)) as records:
+        async with aclosing(self._store.watch(target.namespace, target.name)) as records:
             async for record in records:
                 if record is None:
                     if seen:
-                        raise pulling.PullError(f"pull model {namespace}/{model}: the model was deleted meanwhile")
+                        raise pulling.PullError(f"pull model {name.listed}: the model was deleted meanwhile")
                     continue
                 seen = True
-                _same_source(record, wanted)
+                _same_source(record, target.wanted)
+                if target.made and record.failed and record.reason == Reason.NOT_FOUND:
+                    await self._forget(record)
                 for line in report.lines(record):
                     yield line
                 if report.done:
                     return
 
-    async def _target(self, name: names.Name) -> tuple[str, str, Wanted | None]:
-        """Namespace and name of the InferenceModel to follow, made where nothing is served as `name` yet."""
+    async def _forget(self, record: Record) -> None:
+        """Take back the model we made for a name that nothing stands behind: a typo leaves nothing, as with Ollama."""
+        try:
+            await self._store.delete(record)
+        except Refusal as refusal:
+            log.info("model kept", model=record.full_name, why=refusal.message)
+
+    async def _target(self, name: names.Name) -> "_Target":
+        """The InferenceModel to follow, made where nothing is served as `name` yet."""
         try:
             record = find(self._gateway, name.listed)
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
         else:
-            return record.namespace, record.name, None
+            return _Target(record.namespace, record.name)
         wanted = pulling.request(name)
+        target = _Target(self._store.default_namespace, wanted.name, wanted, made=True)
         try:
             await self._store.create(wanted.name, wanted.spec)
         except Refusal as refusal:
             if refusal.status != 409:
                 raise
-        return self._store.default_namespace, wanted.name, wanted
+            return replace(target, made=False)
+        return target
+
+
+@dataclass(frozen=True)
+class _Target:
+    namespace: str
+    name: str
+    wanted: Wanted | None = None
+    made: bool = False
+    """By this very request."""
 
 
 def _same_source(record: Record, wanted: Wanted | None) -> None:

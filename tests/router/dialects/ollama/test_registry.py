@@ -154,6 +154,20 @@ async def test_a_pull_that_fails_ends_with_the_conditions_message(
         await sdk.pull("org/x")
 
 
+@pytest.mark.parametrize("deleting", [True, False])
+async def test_a_typo_leaves_nothing_behind_where_deleting_is_allowed(deleting: bool) -> None:
+    async with stage(delete=deleting) as world, httpx.AsyncClient(base_url=world.url, timeout=20) as client:
+        pull = asyncio.create_task(client.post("/api/pull", json={"model": "org/typo"}))
+        await engines.known(world, "org-typo")
+        status = {"conditions": [condition("Ready", "False", "NotFound", "There is no org/typo.")]}
+        failed = model("org-typo", status=status, source={"uri": "hf://org/typo"})
+        failed["metadata"]["uid"] = world.cluster.objects[Resource.MODELS]["default", "org-typo"]["metadata"]["uid"]
+        world.cluster.put(Resource.MODELS, failed)
+        *_, last = engines.lines(await pull)
+        assert last["error"] == "pull model manifest: file does not exist: There is no org/typo."
+        assert world.cluster.deleted == ([("default", "org-typo")] if deleting else [])
+
+
 async def test_a_client_that_leaves_does_not_end_the_pull(world: Stage) -> None:
     async with httpx.AsyncClient(base_url=world.url, timeout=20) as client:
         async with client.stream("POST", "/api/pull", json={"model": "org/new"}) as answer:
