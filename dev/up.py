@@ -14,6 +14,7 @@ import httpx
 from dev import cache, chat, testbed
 from dev.cluster.layout import HUB_PORT, REPOSITORY, ROUTER_PORT, ClusterError
 from dev.target import Target
+from dormouse_api.conditions import Reason
 
 MANIFEST = Path("manifests/quickstart/model.yaml")
 MODEL, QUESTION = "tiny-chat", "What is the capital of France?"
@@ -27,8 +28,8 @@ def main() -> int:
     try:
         there = testbed.ensure()
         with _reachable(there):
-            _quickstart(there)
-            _chat(there)
+            reason = _quickstart(there)
+            _chat(there, wakes=reason != Reason.SERVING)
         _goodbye(there, time.monotonic() - started)
     except testbed.FAILURES as error:
         print(f"error: {error}", file=sys.stderr)
@@ -50,7 +51,8 @@ def _reachable(there: Target) -> Iterator[None]:
             forward.terminate()
 
 
-def _quickstart(there: Target) -> None:
+def _quickstart(there: Target) -> str:
+    """Applies the model, waits until it is ready to be called, and returns the reason of its Ready condition."""
     cache.say(f"kubectl apply -f {MANIFEST}")
     there.kubectl("apply", "-f", str(REPOSITORY / MANIFEST))
     deadline, last = time.monotonic() + _PULL_SECONDS, ""
@@ -67,6 +69,7 @@ def _quickstart(there: Target) -> None:
             raise ClusterError(f"{MODEL} was not ready within {_PULL_SECONDS:.0f} s; last seen: {said}")
         time.sleep(0.25)
     _listed(deadline=time.monotonic() + _CATALOGUE_SECONDS)
+    return str(ready["reason"])
 
 
 def _listed(deadline: float) -> None:
@@ -84,13 +87,13 @@ def _listed(deadline: float) -> None:
         time.sleep(0.1)
 
 
-def _chat(there: Target) -> None:
+def _chat(there: Target, wakes: bool) -> None:
     before = chat.starts(there, MODEL)
     print(f"\n> {QUESTION}", flush=True)
     answer = chat.ask(URL, MODEL, QUESTION)
     if not answer.text:
         raise ClusterError(f"{MODEL} answered without a word: see `kubectl describe inferencemodel {MODEL}`")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + (5 if wakes else 0)
     while (after := chat.starts(there, MODEL)) == before and time.monotonic() < deadline:
         time.sleep(0.2)  # the operator writes the timeline a moment after the pod is ready
     print(f"\nWhere the time went:\n{chat.table(answer, after[-1] if after != before else None)}\n")
