@@ -14,7 +14,7 @@ from dormouse_api.conditions import Reason
 from dormouse_api.results import MAX_MESSAGE
 from dormouse_api.runtime import Stage
 from tests.runtime.scripted import engine
-from tests.runtime.scripted.pod import Pod, until
+from tests.runtime.scripted.pod import Pod, scripted, until
 
 Start = Callable[..., Pod]
 
@@ -26,7 +26,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def make(*parts: str, **config: Any) -> Pod:
         folder = tmp_path / str(len(pods))
         folder.mkdir()
-        pods.append(Pod(folder, *parts, **config))
+        pods.append(scripted(folder, *parts, **config))
         return pods[-1]
 
     yield make

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import client
 from pathlib import Path
 from typing import Any
@@ -39,43 +39,22 @@ def until(true: Callable[[], Any], seconds: float = DEADLINE) -> Any:
 
 
 class Pod:
-    """`parts` are the attempts, in order."""
+    """A running supervisor: `command` serves `config`, with `env` laid over this process's own."""
 
-    def __init__(self, folder: Path, *parts: str, module: str = "tests.runtime.scripted", **config: Any) -> None:
-        self.serving, self.admin = free_port(), free_port()
+    def __init__(
+        self, folder: Path, config: RuntimeConfig, command: list[str], env: Mapping[str, str] | None = None
+    ) -> None:
+        self.config, self.serving, self.admin = config, config.serving_port, config.admin_port
         self.last_word_path = folder / "termination"
-        engines = (Engine.VLLM, Engine.TRANSFORMERS)
-        attempts = []
-        for number, part in enumerate(parts):
-            weights = folder / str(number) / part
-            weights.mkdir(parents=True)
-            if part != "missing":
-                (weights / "config.json").write_text("{}")
-            attempts.append(Attempt(engine=engines[number % 2], model_dir=str(weights)))
-        self.config = RuntimeConfig(
-            **{
-                "model": "tiny",
-                "commit": "c0ffee",
-                "source": "hf://a/b",
-                "attempts": tuple(attempts),
-                "kv_cache_bytes": 2**20,
-                "start_seconds": 10,
-                "drain_seconds": 3,
-                "serving_port": self.serving,
-                "admin_port": self.admin,
-                **config,
-            }
-        )
-        env = {
-            **os.environ,
-            ENV_RUNTIME_CONFIG: self.config.model_dump_json(),
+        told = {
+            ENV_RUNTIME_CONFIG: config.model_dump_json(),
             "DORMOUSE_HOST": "127.0.0.1",
             "DORMOUSE_TERMINATION_LOG": str(self.last_word_path),
             "TMPDIR": str(folder),
         }
         self.output = (folder / "log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module], env=env, stdout=self.output, stderr=subprocess.STDOUT
+            command, env={**os.environ, **told, **(env or {})}, stdout=self.output, stderr=subprocess.STDOUT
         )
         until(lambda: self.get("/livez")[0] == 200 or self.process.poll() is not None)
 
@@ -94,6 +73,19 @@ class Pod:
     def ask(self, path: str) -> Any:
         """The engine's JSON answer."""
         return json.loads(self.get(path, self.serving)[1])
+
+    def post(self, path: str, body: Any) -> Any:
+        """The engine's JSON answer to a JSON request, refusals included."""
+        return json.loads(self.post_text(path, body))
+
+    def post_text(self, path: str, body: Any) -> str:
+        """The engine's whole answer to a JSON request."""
+        connection = client.HTTPConnection("127.0.0.1", self.serving, timeout=60)
+        try:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
 
     def state(self) -> RuntimeState:
         return RuntimeState.model_validate_json(self.get("/state")[1])
@@ -141,3 +133,29 @@ class Pod:
                 except ProcessLookupError:
                     continue
         self.output.close()
+
+
+def scripted(folder: Path, *parts: str, **fields: Any) -> Pod:
+    """A pod of scripted engines; `parts` are its attempts, in order."""
+    attempts = []
+    for number, part in enumerate(parts):
+        weights = folder / str(number) / part
+        weights.mkdir(parents=True)
+        if part != "missing":
+            (weights / "config.json").write_text("{}")
+        attempts.append(Attempt(engine=(Engine.VLLM, Engine.TRANSFORMERS)[number % 2], model_dir=str(weights)))
+    config = make_config(attempts=tuple(attempts), **{"start_seconds": 10, "drain_seconds": 3, **fields})
+    return Pod(folder, config, [sys.executable, "-m", "tests.runtime.scripted"])
+
+
+def make_config(**fields: Any) -> RuntimeConfig:
+    """A configuration with ports of its own."""
+    usual: dict[str, Any] = {
+        "model": "tiny",
+        "commit": "c0ffee",
+        "source": "hf://a/b",
+        "kv_cache_bytes": 2**26,
+        "serving_port": free_port(),
+        "admin_port": free_port(),
+    }
+    return RuntimeConfig(**{**usual, **fields})
