@@ -51,7 +51,11 @@ class Cors:
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for key, value in scope["headers"] if key == name), None)
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found
+    return None
 
 
 def _allowing(origin: bytes) -> list[tuple[bytes, bytes]]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from dormouse_router.http11 import Protocol
 
 log = structlog.get_logger()
 BACKLOG = 4096
@@ -81,8 +82,8 @@ class Listener:
             connection.transport.abort()
         await asyncio.wait(list(self._state.tasks) or [asyncio.ensure_future(asyncio.sleep(0))], timeout=CANCEL_SECONDS)
 
-    def _protocol(self) -> HttpToolsProtocol:
-        return HttpToolsProtocol(config=self._config, server_state=self._state, app_state={})
+    def _protocol(self) -> Protocol:
+        return Protocol(config=self._config, server_state=self._state, app_state={})
 
     def _date(self) -> None:
         """The Date header of the answers of this second."""

@@ -68,8 +68,9 @@ class DataPlane:
         call = Call(record, "", b"", "", keep_alive=keep_alive)
         since = self.clock()
         lane = self.lane(record.key)
-        if await self.endpoint(lane, call, since) is not None:
-            self.finish(lane, call)
+        if self.choose(lane, call) is None:
+            await self.hold.wait(lane, call, since)
+        self.finish(lane, call)
         return self.clock() - since
 
     async def unload(self, record: Record) -> None:
@@ -113,8 +114,8 @@ class DataPlane:
             )
         return lane
 
-    async def endpoint(self, lane: Lane, call: Call, since: float) -> Endpoint:
-        """An engine for `call`, after waking its model if it sleeps. Raises Refusal."""
+    def choose(self, lane: Lane, call: Call) -> Endpoint | None:
+        """An engine for `call`, or None: its model must wake first. Raises Refusal."""
         entry = self.catalog.get(call.record.key)
         if entry is None or entry.record.deleting:
             raise gone(call.record.name)
@@ -122,10 +123,9 @@ class DataPlane:
         chosen = pick(entry.endpoints, self.clock(), self._turn)
         if chosen is not None:
             self._keepers[lane.key].start()
-            return chosen
-        if entry.record.failed and not entry.endpoints:
+        elif entry.record.failed and not entry.endpoints:
             raise failed(entry.record)
-        return await self.hold.wait(lane, call, since)
+        return chosen
 
     def finish(self, lane: Lane, call: Call) -> None:
         """A call of the lane ended; its keep_alive counts from now."""
@@ -253,9 +253,9 @@ class Opened:
         plane, call = self._plane, self._call
         give_up, lost = 0.0, 0
         while True:
-            asked = plane.clock()
-            endpoint = await plane.endpoint(self._lane, call, self._since)
-            self.hold_seconds += plane.clock() - asked
+            endpoint = plane.choose(self._lane, call)
+            if endpoint is None:
+                endpoint = await self._hold()
             try:
                 await self._try(endpoint)
             except Unreachable as error:
@@ -267,40 +267,42 @@ class Opened:
                     text = f"The engine of '{call.record.name}' could not be reached: {error}. Try again."
                     raise Refusal(502, text, code="engine_unreachable", retry_after=1.0) from error
             else:
-                entry = plane.catalog.get(call.record.key)
-                if entry is not None:
-                    self.record = entry.record
                 return
+
+    async def _hold(self) -> Endpoint:
+        plane = self._plane
+        asked = plane.clock()
+        endpoint = await plane.hold.wait(self._lane, self._call, self._since)
+        self.hold_seconds += plane.clock() - asked
+        entry = plane.catalog.get(self.record.key)
+        if entry is not None:
+            self.record = entry.record  # what was not known before the wake: the commit, the engine
+        return endpoint
 
     async def _try(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         endpoint.in_flight += 1
         self._lane.in_flight += 1
         pool = self._plane.pool
-        connection = pool.take(endpoint.host, endpoint.port)
+        kept = pool.take(endpoint.host, endpoint.port)
         try:
-            self._connection = connection or await pool.connect(endpoint.host, endpoint.port)
-            self._answer = self._connection.send(self._head(endpoint), self._call.body)
-            await self._answer.head()
+            self._connection = connection = kept or await pool.connect(endpoint.host, endpoint.port)
+            self._answer = answer = connection.send(self._head(endpoint), self._call.body)
+            await answer.head()
         except Unreachable:
-            if connection is None:  # a stale kept connection says nothing about the engine
+            if kept is None:  # a stale kept connection says nothing about the engine
                 endpoint.avoid_until = self._plane.clock() + AVOID_SECONDS
             raise
 
     def _head(self, endpoint: Endpoint) -> bytes:
         call = self._call
-        more = b"".join(b"%b: %b\r\n" % header for header in call.headers)
-        return (
-            b"POST %b HTTP/1.1\r\nhost: %b:%d\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"x-request-id: %b\r\n%b\r\n"
-        ) % (
-            call.path.encode(),
-            endpoint.host.encode(),
-            endpoint.port,
-            len(call.body),
-            call.request_id.encode(),
-            more,
-        )
+        head = (
+            f"POST {call.path} HTTP/1.1\r\nhost: {endpoint.host}:{endpoint.port}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(call.body)}\r\nx-request-id: {call.request_id}\r\n"
+        ).encode()
+        for header in call.headers:
+            head += b"%b: %b\r\n" % header
+        return head + b"\r\n"
 
     def _release(self) -> None:
         endpoint, connection = self._endpoint, self._connection

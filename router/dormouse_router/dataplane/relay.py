@@ -21,7 +21,10 @@ STREAM_HEADERS = (
 
 def is_stream(upstream: Upstream) -> bool:
     """Whether the engine answers with server-sent events."""
-    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in upstream.headers)
+    for name, value in upstream.headers:
+        if name == b"content-type":
+            return value.startswith(b"text/event-stream")
+    return False
 
 
 async def stream(request: Request, upstream: Upstream, headers: Headers, broken: Callable[[str], bytes]) -> None:

@@ -145,6 +145,12 @@ class Connection(asyncio.Protocol):
         if answer is None:  # an engine speaks only when asked
             self.abort()
             return
+        if not answer.started:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD + len(data):
+                self.lost("the engine's answer has too many headers")
+                self.abort()
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -182,13 +188,11 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         answer = self.answer
-        self._head_size += len(name) + len(value)
-        if answer is None or self._head_size > MAX_HEAD:
-            raise ValueError("the engine's answer has too many headers")
-        name = name.lower()
-        if name in (b"content-length", b"transfer-encoding"):
-            self._framed = True
-        answer.headers.append((name, value))
+        if answer is not None:
+            name = name.lower()
+            if name == b"content-length" or name == b"transfer-encoding":
+                self._framed = True
+            answer.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         answer = self.answer

@@ -21,10 +21,8 @@ class Usage:
 
 def from_tail(tail: bytes) -> Usage | None:
     """The last usage object in `tail`, or None. A null usage (every chunk but the last has one) is none."""
-    start = tail.rfind(b'"usage":{') if b'"usage":{' in tail else tail.rfind(b'"usage": {')
-    if start < 0:
-        return None
-    prompt = _PROMPT.search(tail, start)
+    start = tail.rfind(b'"usage":')
+    prompt = _PROMPT.search(tail, start) if start >= 0 else None
     if prompt is None:
         return None
     completion = _COMPLETION.search(tail, start)

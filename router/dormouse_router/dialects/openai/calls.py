@@ -17,7 +17,6 @@ from dormouse_router.settings import Settings
 
 COMMENTS = b"x-dormouse-comments"
 """A request header: `off` wants no comments in the stream while the model wakes."""
-_FORWARDED = (b"traceparent", b"tracestate")
 
 
 class Passed:
@@ -103,12 +102,31 @@ class Comments:
 
 def forwarded(request: Request) -> Headers:
     """The client's headers that an engine is sent: those of distributed tracing. Credentials stay here."""
-    found = [(name, request.header(name)) for name in _FORWARDED]
-    return [(name, value) for name, value in found if value is not None]
+    parent = request.header(b"traceparent")
+    if parent is None:
+        return []
+    state = request.header(b"tracestate")
+    return [(b"traceparent", parent)] + ([] if state is None else [(b"tracestate", state)])
 
 
 def provenance(record: Record, hold_seconds: float | None) -> Headers:
     """Which weights answer, and how long the call waited for them."""
+    headers = _known.get(record.version)
+    if headers is None or headers[0] is not record:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[record.version] = headers = (record, tuple(_origin(record)))
+    if hold_seconds is None:
+        return list(headers[1])
+    return [*headers[1], (b"x-dormouse-hold-ms", b"%d" % (hold_seconds * 1000))]
+
+
+MOST_KNOWN = 1000
+_known: dict[str, tuple[Record, tuple[tuple[bytes, bytes], ...]]] = {}
+"""The headers of a record by its version, because they are the same for every call."""
+
+
+def _origin(record: Record) -> Headers:
     status = record.status
     headers = [
         (b"openai-version", b"2020-10-01"),
@@ -119,8 +137,6 @@ def provenance(record: Record, hold_seconds: float | None) -> Headers:
         headers.append((b"x-dormouse-commit", status.commit.encode()))
     if status.engine is not None:
         headers.append((b"x-dormouse-engine", status.engine.name.encode()))
-    if hold_seconds is not None:
-        headers.append((b"x-dormouse-hold-ms", b"%d" % round(hold_seconds * 1000)))
     return headers
 
 

@@ -1,0 +1,46 @@
+"""The requests and answers of the bench, the same for every proxy."""
+
+import json
+
+MODEL = "bench"
+STREAM_CHUNKS = 100
+STREAM_INTERVAL = 0.03
+"""33 chunks a second and stream: the pace of a fast model."""
+STREAMS = 1000
+LARGE = 220_000
+"""Bytes of a long prompt."""
+DATA = b"data: "
+
+
+def chat(size: int, *, stream: bool = False) -> bytes:
+    """A chat whose body has about `size` bytes."""
+    words = "The quick brown fox jumps over the lazy dog. " * (size // 45 + 1)
+    fields: dict[str, object] = {"model": MODEL, "messages": [{"role": "user", "content": words[:size]}]}
+    return json.dumps(fields | ({"stream": True} if stream else {"temperature": 0.7})).encode()
+
+
+SMALL_CHAT = chat(600)
+LARGE_CHAT = chat(LARGE)
+STREAM_CHAT = chat(600, stream=True)
+
+
+def answer() -> bytes:
+    """A whole answer of about 0.9 kB, as an engine gives it."""
+    message = {"role": "assistant", "content": "Paris is the capital of France. " * 16}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 120, "total_tokens": 220, "completion_tokens": 100}
+    fields = {"id": "chatcmpl-" + "0" * 32, "object": "chat.completion", "created": 1, "model": MODEL}
+    return json.dumps(fields | {"choices": [choice], "usage": usage}, separators=(",", ":")).encode()
+
+
+def chunk(at: int) -> bytes:
+    """One event of a stream, about 160 bytes, written `at` (monotonic nanoseconds)."""
+    return (
+        b'data: {"t":%020d,"id":"chatcmpl-00000000","object":"chat.completion.chunk","model":"bench",'
+        b'"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n' % at
+    )
+
+
+def written_at(event: bytes) -> int:
+    """The time in an event made by `chunk`."""
+    return int(event[11:31])
