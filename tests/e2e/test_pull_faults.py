@@ -38,7 +38,7 @@ class Case:
 
 
 CASES = {
-    "corrupt": Case("Corrupt", "sha256", {"kind": "corrupt", "path": WEIGHTS, "after": 9000}),
+    "corrupt": Case("Corrupt", "hash", {"kind": "corrupt", "path": WEIGHTS, "after": 9000}),
     "unauthorized": Case("Unauthorized", "tokenSecretRef", {"kind": "status", "status": 401}),
     "gated": Case("Gated", "accept its terms", {"kind": "status", "status": 403, "code": "GatedRepo"}),
     "missing": Case("NotFound", "does not exist", published=False),
