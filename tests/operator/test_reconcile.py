@@ -1,93 +1,17 @@
 """The whole core on a cluster in memory: every way through it, and no write when there is nothing to do."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dormouse_api import names
 from dormouse_operator.errors import Retry, Terminal
-from dormouse_operator.queue import Key, WorkQueue
-from dormouse_operator.reconcile import Parts, Reconciler
-from dormouse_operator.watch import Watch
-from tests.operator.builders import COMMIT, SETTINGS, failure
-from tests.operator.world import KilledError, Quiet, World, broken
+from dormouse_operator.queue import Key
+from tests.operator.bench import Bench
+from tests.operator.builders import COMMIT, failure
+from tests.operator.world import World, broken
 
 Object = dict[str, Any]
-PLURALS = {
-    names.MODEL_KIND: names.MODEL_PLURAL,
-    names.PROFILE_KIND: names.PROFILE_PLURAL,
-    "PersistentVolumeClaim": "persistentvolumeclaims",
-}
-
-
-class Bench:
-    """A world with an operator in it, driven by hand."""
-
-    def __init__(self) -> None:
-        self.world = World()
-        self.quiet = Quiet()
-        self.world.profile()
-        self.start()
-
-    def start(self) -> None:
-        """A new operator process: nothing remembered."""
-        self.queue = WorkQueue(lambda: self.world.now)
-        parts = Parts(self.world, self.queue, self.quiet, self.quiet, self.quiet)
-        self.reconciler = Reconciler(SETTINGS, parts, lambda: self.world.now)
-        self.watch = Watch(self.queue, self.reconciler.forget_profiles)
-        self.world.on_event = self.event
-        for (kind, _, _), body in sorted(self.world.objects.items()):
-            self.event(kind, None, body)
-
-    def event(self, kind: str, change: str | None, body: Object) -> None:
-        self.watch.event(PLURALS.get(kind, f"{kind.lower()}s"), change, body)
-
-    async def work(self) -> int:
-        """Look at all that waits; how many looks."""
-        looks = 0
-        while (key := self.queue.take()) is not None:
-            await self.reconciler.look(key)
-            looks += 1
-            assert looks < 500, "it does not settle"
-        return looks
-
-    async def settle(self) -> None:
-        """Until neither the operator nor the cluster has anything left to do."""
-        for _ in range(200):
-            looks = await self.work()
-            if not self.world.step() and not looks and self.queue.take() is None:
-                return
-        raise AssertionError("it does not settle")
-
-    async def pass_time(self, seconds: float) -> None:
-        self.world.now += seconds
-        await self.settle()
-
-    def status(self, name: str = "tiny") -> Object:
-        return dict(self.world.objects[names.MODEL_KIND, "ns", name]["status"])
-
-    def condition(self, kind: str = "Ready", name: str = "tiny") -> tuple[str, str]:
-        found = next(c for c in self.status(name)["conditions"] if c["type"] == kind)
-        return found["status"], found["reason"]
-
-    def message(self, kind: str = "Ready") -> str:
-        return str(next(c for c in self.status()["conditions"] if c["type"] == kind)["message"])
-
-    def replicas(self, name: str = "tiny") -> int:
-        return int(self.world.objects["Deployment", "ns", f"{name}-runtime"]["spec"]["replicas"])
-
-    def of_kind(self, kind: str) -> list[str]:
-        return [name for k, _, name in sorted(self.world.objects) if k == kind]
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    made = Bench()
-    yield made
-    assert "bug" not in made.quiet.results
 
 
 async def test_straight_path(bench: Bench) -> None:
@@ -317,55 +241,3 @@ async def test_a_deleted_model_leaves_nothing(bench: Bench) -> None:
     bench.world.remove(names.MODEL_KIND, "ns", "tiny")
     await bench.settle()
     assert [id_ for id_ in bench.world.objects if id_[0] != names.PROFILE_KIND] == []
-
-
-EVENTS = st.lists(st.sampled_from(["look", "step", "wake", "time", "restart", "kill", "edit", "lose"]), max_size=40)
-
-
-@settings(max_examples=60, deadline=None)
-@given(EVENTS, st.integers(1, 25))
-async def test_any_order_of_events_converges_and_then_writes_nothing(events: list[str], crash: int) -> None:
-    bench = Bench()
-    bench.world.model("tiny")
-    for event in events:
-        await _happen(bench, event, crash)
-    bench.world.fail_at = None
-    bench.start()
-    bench.world.wake("tiny", 5)
-    await bench.settle()
-    await bench.pass_time(4000)
-    assert bench.condition() == ("True", "ScaledToZero")
-    assert bench.of_kind("Job") == []
-    assert bench.of_kind("Pod") == []
-    requests = len(bench.world.requests)
-    bench.start()
-    await bench.settle()
-    assert len(bench.world.requests) == requests
-    assert "bug" not in bench.quiet.results
-
-
-async def _happen(bench: Bench, event: str, crash: int) -> None:
-    world = bench.world
-    if event == "look" and (key := bench.queue.take()) is not None:
-        await bench.reconciler.look(key)
-    elif event == "step":
-        world.step()
-    elif event == "wake" and ("Lease", "ns", "tiny-runtime") in world.objects:
-        world.wake("tiny", 30)
-    elif event == "time":
-        world.now += 45
-    elif event == "restart":
-        bench.start()
-    elif event == "kill":
-        world.fail_at = world.calls + crash
-        try:
-            await bench.work()
-        except KilledError:
-            bench.start()
-        world.fail_at = None
-    elif event == "edit" and ("Deployment", "ns", "tiny-runtime") in world.objects:
-        spec = world.objects["Deployment", "ns", "tiny-runtime"]["spec"]
-        world.put("Deployment", "ns", "tiny-runtime", spec=spec | {"replicas": 5})
-    elif event == "lose":
-        for id_ in [id_ for id_ in world.objects if id_[0] in ("Job", "Service", "PersistentVolumeClaim")][:1]:
-            world.remove(*id_, told=False)

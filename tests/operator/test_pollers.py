@@ -1,0 +1,137 @@
+"""Asking pods and routers over real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from dormouse_api import demand as wire
+from dormouse_api.results import Progress
+from dormouse_api.runtime import Stage
+from dormouse_operator.demand import WINDOW, Board, Demands
+from dormouse_operator.observed import Demand
+from dormouse_operator.pods import Pods
+from dormouse_operator.queue import Key
+from tests.operator.builders import NOW, pod, state
+
+KEY = Key("ns", "tiny")
+Object = dict[str, Any]
+
+
+@asynccontextmanager
+async def server(routes: dict[str, Callable[[], web.Response]]) -> AsyncIterator[int]:
+    """An HTTP server on a free loopback port; the port."""
+    app = web.Application()
+
+    def handler(answer: Callable[[], web.Response]) -> Callable[[web.Request], Any]:
+        async def handle(_: web.Request) -> web.Response:
+            return answer()
+
+        return handle
+
+    for path, answer in routes.items():
+        app.router.add_get(path, handler(answer))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    assert site._server is not None
+    try:
+        yield site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_followed_pod_is_asked_until_it_is_not_followed_any_more() -> None:
+    said = iter([10, 10, 20])
+    count = {"asked": 0}
+    changes: asyncio.Queue[Key] = asyncio.Queue()
+
+    def progress() -> web.Response:
+        count["asked"] += 1
+        told = Progress(stage="fetching", bytes=next(said, 20), total=100, bytes_per_second=1)
+        return web.json_response(told.model_dump())
+
+    async with server({"/progress": progress}) as port, Pods(changes.put_nowait, 0.01, port) as pods:
+        puller = pod("pull", ip="127.0.0.1")
+        pods.follow(KEY, puller)
+        async with asyncio.timeout(5):
+            assert await changes.get() == KEY
+            assert await changes.get() == KEY
+        seen = pods.progress(KEY)
+        assert seen is not None
+        assert seen.bytes == 20
+        assert pods.state(KEY) is None
+        assert changes.empty(), "an equal answer is no news"
+        pods.follow(KEY, puller)
+        assert pods.progress(KEY) is not None, "the same pod keeps its answer"
+        pods.follow(KEY, None)
+        assert pods.progress(KEY) is None
+        asked = count["asked"]
+        await asyncio.sleep(0.05)
+        assert count["asked"] <= asked + 1
+
+
+async def test_nonsense_and_silence_of_a_pod_are_no_answers() -> None:
+    bodies = iter([web.Response(text="{"), web.Response(status=500), web.Response(text=state().model_dump_json())])
+    changes: asyncio.Queue[Key] = asyncio.Queue()
+    last = state().model_dump_json()
+    routes = {"/state": lambda: next(bodies, web.Response(text=last))}
+    async with server(routes) as port, Pods(changes.put_nowait, 0.01, port) as pods:
+        pods.follow(KEY, pod(ip="127.0.0.1"))
+        async with asyncio.timeout(5):
+            await changes.get()
+        seen = pods.state(KEY)
+        assert seen is not None
+        assert seen.stage is Stage.READY
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def told(**models: tuple[int, int]) -> wire.Demand:
+    return wire.Demand(models={f"ns/{name}": wire.ModelDemand(in_flight=f, held=h) for name, (f, h) in models.items()})
+
+
+def test_demand_is_the_sum_over_routers_and_its_peak_lasts_a_minute() -> None:
+    clock = Clock()
+    board = Board(clock)
+    assert board.of(KEY) is None
+    assert board.take([told(tiny=(3, 4)), told(tiny=(5, 0), other=(1, 0))]) == {KEY, Key("ns", "other")}
+    assert board.of(KEY) == Demand(12, 12)
+    clock.now += 2
+    assert board.take([told(tiny=(1, 0), other=(1, 0))]) == {KEY}
+    assert board.of(KEY) == Demand(1, 12)
+    clock.now += WINDOW + 1
+    assert KEY in board.take([told(tiny=(1, 0), other=(1, 0))])
+    assert board.of(KEY) == Demand(1, 1)
+    clock.now += 1
+    board.take([])
+    assert board.of(KEY) == Demand(0, 1)
+    clock.now += WINDOW + 1
+    board.take([])
+    assert board.of(KEY) is None, "nothing is remembered of a model that nobody calls"
+
+
+async def test_routers_are_found_by_name_and_asked() -> None:
+    changes: asyncio.Queue[Key] = asyncio.Queue()
+    body = told(tiny=(2, 1)).model_dump()
+    async with server({"/demand": lambda: web.json_response(body)}) as port:
+        demands = Demands(f"localhost:{port}", changes.put_nowait, 0.01)
+        task = asyncio.create_task(demands.run())
+        async with asyncio.timeout(5):
+            assert await changes.get() == KEY
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert demands.of(KEY) == Demand(3, 3)
+
+
+async def test_without_an_address_nobody_is_asked() -> None:
+    async with asyncio.timeout(1):
+        await Demands("", lambda key: None, 1).run()

@@ -1,0 +1,120 @@
+"""The environment, and what becomes of a watch event."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from dormouse_operator import watch
+from dormouse_operator.errors import Retry
+from dormouse_operator.queue import Key, WorkQueue
+from dormouse_operator.settings import Settings, SettingsError
+
+KEY = Key("ns", "tiny")
+Object = dict[str, Any]
+
+
+def test_settings_from_the_environment() -> None:
+    made = Settings.from_environment(
+        {
+            "DORMOUSE_PULLER_IMAGE": "p:1",
+            "DORMOUSE_NAMESPACES": " a, b,",
+            "DORMOUSE_HUB_ENDPOINT": "http://hub/",
+            "DORMOUSE_RESYNC_SECONDS": "7",
+        }
+    )
+    assert (made.namespaces, made.hub_endpoint, made.resync_seconds) == (("a", "b"), "http://hub", 7)
+    assert (made.default_profile, made.image_pull_policy, made.ops_port) == ("cpu", "IfNotPresent", 9090)
+
+
+@pytest.mark.parametrize(
+    ("env", "word"),
+    [({}, "DORMOUSE_PULLER_IMAGE"), ({"DORMOUSE_PULLER_IMAGE": "p", "DORMOUSE_WORKERS": "many"}, "DORMOUSE_WORKERS")],
+)
+def test_a_wrong_environment_is_named(env: dict[str, str], word: str) -> None:
+    with pytest.raises(SettingsError, match=word):
+        Settings.from_environment(env)
+
+
+def body(**meta: Any) -> Object:
+    return {"metadata": {"namespace": "ns", "name": "tiny", "uid": "u", "generation": 1} | meta}
+
+
+@pytest.mark.parametrize(
+    ("plural", "kind", "change", "heard"),
+    [
+        ("inferencemodels", "ADDED", {}, True),
+        ("inferencemodels", "DELETED", {}, True),
+        ("leases", "MODIFIED", {"name": "x", "labels": {"dormouse.dev/model": "tiny"}}, True),
+        ("pods", "MODIFIED", {"name": "x", "labels": {}}, False),
+        ("runtimeprofiles", "ADDED", {}, False),
+    ],
+)
+def test_an_event_becomes_its_models_key(plural: str, kind: str, change: Object, heard: bool) -> None:
+    queue, profiles = WorkQueue(), [0]
+    watched = watch.Watch(queue, lambda: profiles.__setitem__(0, 1))
+    watched.event(plural, kind, body(**change))
+    assert (queue.take() == KEY) is heard
+    assert profiles == [1 if plural == "runtimeprofiles" else 0]
+
+
+def test_first_lists_wait_behind_live_events() -> None:
+    queue = WorkQueue()
+    watched = watch.Watch(queue, lambda: None)
+    watched.event("inferencemodels", None, body(name="old", uid="1"))
+    watched.event("leases", "MODIFIED", body(labels={"dormouse.dev/model": "tiny"}))
+    assert queue.take() == KEY
+
+
+def test_our_own_status_writes_ask_for_no_look() -> None:
+    queue = WorkQueue()
+    watched = watch.Watch(queue, lambda: None)
+    watched.event("inferencemodels", "ADDED", body())
+    queue.take()
+    queue.done(KEY)
+    watched.event("inferencemodels", "MODIFIED", body(resourceVersion="2"))
+    assert queue.take() is None
+    watched.event("inferencemodels", "MODIFIED", body(generation=2))
+    assert queue.take() == KEY
+
+
+def test_kopf_settings_hold_whole_seconds_and_server_side_filters() -> None:
+    made = watch.operator_settings()
+    assert isinstance(made.watching.server_timeout, int)
+    filtered = {selector.any_name for selector in made.watching.label_selectors}
+    assert filtered == {plural for _, _, plural in watch.CHILDREN}
+    assert made.posting.enabled is False
+    assert json.dumps(made.networking.error_backoffs)
+
+
+async def test_a_resync_puts_every_model_last_in_line() -> None:
+    class Lister:
+        async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
+            return [body(namespace=namespace or "all", uid="1")]
+
+    queue = WorkQueue()
+    assert await watch.resync(Lister(), queue, ["a", "b"]) == 2
+    assert [queue.take(), queue.take(), queue.take()] == [Key("a", "tiny"), Key("b", "tiny"), None]
+    assert await watch.resync(Lister(), queue, []) == 1
+    assert queue.take() == Key("all", "tiny")
+
+
+async def test_a_resync_that_fails_is_tried_again() -> None:
+    tries: list[int] = []
+    twice = asyncio.Event()
+
+    async def again() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise Retry("no answer")
+        twice.set()
+        return 1
+
+    wake = asyncio.Event()
+    wake.set()
+    task = asyncio.create_task(watch.resync_forever(again, wake, 1000))
+    async with asyncio.timeout(5):
+        await twice.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
