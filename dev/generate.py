@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from dev import reference
 from dev.manifests import rendered
 from dormouse_api.definitions import inference_models, runtime_profiles
 
@@ -29,6 +30,11 @@ def crd_files() -> dict[Path, str]:
     return files
 
 
+def local_files() -> dict[Path, str]:
+    """Everything that is generated without Helm."""
+    return crd_files() | reference.pages()
+
+
 def drifted(files: dict[Path, str]) -> list[Path]:
     """Those of `files` whose content on disk is not what their source says."""
     return [path for path, text in files.items() if not path.exists() or path.read_text() != text]
@@ -44,11 +50,11 @@ def write(files: dict[Path, str]) -> None:
 
 def main() -> int:
     if "--check" in sys.argv[1:]:
-        stale = drifted(crd_files())
+        stale = drifted(local_files())
         for path in stale:
             print(f"{path.relative_to(ROOT)} has drifted from its source: run `make generate`", file=sys.stderr)
         return 1 if stale else 0
-    write(crd_files())  # first: the chart holds a copy, and the plain manifests are rendered from the chart
+    write(local_files())  # first: the chart holds a copy, and the plain manifests are rendered from the chart
     write(rendered())
     return 0
 
