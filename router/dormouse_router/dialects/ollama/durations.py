@@ -10,6 +10,7 @@ from dormouse_router.gateway import FOREVER
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PIECE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _GO = re.compile(rf"[+-]?(?:0|(?:{_PIECE.pattern})+)")
+_LARGEST = 1e300
 _LONGEST = 64
 _LONGEST_SECONDS = 2147483647.0
 FOREVER_TIME = "2318-01-01T00:00:00Z"
@@ -25,7 +26,7 @@ def keep_alive(value: object) -> float | None:
         return None
     seconds = math.nan
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if abs(value) < _LARGEST else math.nan
     elif isinstance(value, str):
         seconds = _seconds(value.strip())
     if math.isnan(seconds):

@@ -26,6 +26,7 @@ def bad_request(message: str) -> Refusal:
     return Refusal(400, message)
 
 
-def not_found(name: str) -> Refusal:
+def not_found(name: str, to_call: bool) -> Refusal:
     """The official clients branch on the status and on the words "not found"."""
-    return Refusal(404, f"model '{name}' not found, try pulling it first: ollama pull {name}", code="model_not_found")
+    fix = f", try pulling it first: ollama pull {name}" if to_call else ""
+    return Refusal(404, f"model '{name}' not found{fix}", code="model_not_found")

@@ -19,6 +19,8 @@ DEFAULTS: dict[str, object] = {
     "frequency_penalty": 0.0,
 }
 
+_LARGEST = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -31,12 +33,16 @@ class Sampling:
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise bad_request(f'option "{name}" must be of type float32')
+    if abs(value) > _LARGEST:
+        raise bad_request(f'option "{name}" is out of range')
     return float(value)
 
 
 def _integer(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise bad_request(f'option "{name}" must be of type integer')
+    if abs(value) > _LARGEST:
+        raise bad_request(f'option "{name}" is out of range')
     return int(value)
 
 

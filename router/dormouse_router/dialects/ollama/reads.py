@@ -61,13 +61,13 @@ class Reading:
     async def show(self, request: Request) -> None:
         wish = decode(await request.body(), NameRequest)
         name = model_of(wish)
-        record = find(self._gateway, name)
+        record = find(self._gateway, name, to_call=False)
         agent = (request.header(b"user-agent") or b"").decode("latin-1")
         await answer_json(request, describe.show(record, name, agent))
 
     async def delete(self, http: HttpRequest) -> Response:
         wish = decode(await _body(http.stream()), NameRequest)
-        await self._store.delete(find(self._gateway, model_of(wish)))
+        await self._store.delete(find(self._gateway, model_of(wish), to_call=False))
         return Response(status_code=200)
 
     def routes(self) -> APIRouter:

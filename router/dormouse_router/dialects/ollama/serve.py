@@ -20,8 +20,8 @@ _TRIES = 12
 """Halving a conversation this often leaves one turn of 4,096."""
 
 
-def find(gateway: Gateway, name: str) -> Record:
-    """The model that `name` means, in any of its spellings. Refusal 404 in Ollama's words."""
+def find(gateway: Gateway, name: str, *, to_call: bool = True) -> Record:
+    """The model that `name` means, in any of its spellings. Refusal 404; `to_call`: it says how to pull."""
     parsed = names.parse(name)
     for spelling in dict.fromkeys((name, parsed.listed if parsed else name)):
         try:
@@ -29,7 +29,7 @@ def find(gateway: Gateway, name: str) -> Record:
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
-    raise not_found(name)
+    raise not_found(name, to_call)
 
 
 async def answer_json(request: Request, fields: dict[str, Any]) -> None:
@@ -148,7 +148,7 @@ def _call(request: Request, record: Record, plan: Plan) -> Call:
     return Call(
         record=record,
         path=plan.path,
-        body=msgspec.json.encode(plan.body),
+        body=plan.payload,
         dialect=DIALECT,
         stream=True,
         keep_alive=plan.keep_alive,

@@ -3,8 +3,10 @@
 Pure: from the decoded request and what the catalogue knows of the model to the body the engine gets.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from dormouse_api.model import InferenceModelSpec
 from dormouse_router.catalog.record import Record
@@ -39,7 +41,12 @@ class Plan:
     """num_predict 0: the prompt is evaluated and nothing shown."""
     turns: tuple[context.Turn, ...] | None = None
     """The conversation so far, which `context` shall carry on; None: no context in the answer."""
-    truncate: bool = field(default=True)
+    truncate: bool = True
+
+    @property
+    def payload(self) -> bytes:
+        """`body` as it is sent."""
+        return msgspec.json.encode(self.body)
 
 
 def chat_plan(request: ChatRequest, record: Record, name: str) -> Plan:
