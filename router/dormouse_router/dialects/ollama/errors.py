@@ -9,8 +9,14 @@ from dormouse_router.gateway import Refusal, Reply
 JSON = (b"content-type", b"application/json; charset=utf-8")
 
 
+_BUSY = "server busy, please try again.  maximum pending requests exceeded"
+"""Ollama's own words, with both spaces, for a queue that is full; its status is 503."""
+
+
 def refuse(refusal: Refusal) -> Reply:
     """`refusal` as an answer of its own."""
+    if refusal.status == 429:
+        refusal = Refusal(503, f"{_BUSY}: {refusal.message}", retry_after=refusal.retry_after)
     headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
     if refusal.retry_after is not None:
         headers += ((b"retry-after", str(max(1, ceil(refusal.retry_after))).encode()),)

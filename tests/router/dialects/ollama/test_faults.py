@@ -72,6 +72,18 @@ async def test_a_failed_model_is_refused_at_once_with_its_message(world: Stage, 
     assert "Accept the licence first." in answer.json()["error"]
 
 
+async def test_a_full_queue_is_a_busy_server(world: Stage, client: httpx.AsyncClient) -> None:
+    world.cluster.add_model(model(aliases=["tiny"], scaling={"maxHeld": 1}))
+    await engines.known(world)
+    held = asyncio.create_task(client.post("/api/chat", json=BODY))
+    await until(lambda: world.router.app.lives.count == 1 and bool(world.cluster.writes))
+    refused = await client.post("/api/chat", json=BODY)
+    assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+    assert refused.json()["error"].startswith("server busy, please try again.  maximum pending requests exceeded")
+    held.cancel()
+    await asyncio.gather(held, return_exceptions=True)
+
+
 # ---------------------------------------------------------------------------------------------------- sleep and wake
 
 
