@@ -17,6 +17,7 @@ from dormouse_runtime.supervisor.log import EngineLog
 from dormouse_runtime.supervisor.reap import Reaper
 
 READ_BYTES = 65536
+EMPTY_SECONDS, EMPTY_POLL = 5.0, 0.01
 LAST_WORDS = 1.0
 """Seconds to read on after the end: a grandchild may hold the pipe open for ever."""
 
@@ -77,6 +78,16 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         await self.exited
         await self.last_words()
+        await self._empty()
+
+    async def _empty(self) -> None:
+        """Until nothing of its session is left, so that the next attempt finds the memory and the device free."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + EMPTY_SECONDS
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            while loop.time() < end:
+                os.killpg(self.pid, 0)
+                await asyncio.sleep(EMPTY_POLL)
 
 
 async def _pump(process: subprocess.Popen[bytes], log: EngineLog) -> None:

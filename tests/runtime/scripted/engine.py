@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 14.00 GiB."
-UNSUPPORTED = "ValueError: Model architectures ['Strange'] are not supported for now."
+OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 14.00 GiB"
+UNSUPPORTED = "ValueError: Model architectures ['Strange'] are not supported for now"
 
 
 def say(line: str) -> None:
