@@ -6,6 +6,7 @@ Owns the tasks and the last answers; knows nothing of what is made of them. A ne
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -25,8 +26,10 @@ LARGEST_ANSWER = 64 * 1024
 
 @dataclass
 class _Followed:
-    uid: str
+    pod: Pod
     task: asyncio.Task[None]
+    news: asyncio.Event
+    """The pod has changed: ask at once, so that a start is told in full however short the waking that follows."""
     answer: BaseModel | None = None
 
 
@@ -56,13 +59,17 @@ class Pods:
     def follow(self, key: Key, pod: Pod | None) -> None:
         """Ask this pod from now on, and no other of the model; None ends the asking."""
         known = self._followed.get(key)
-        if known is not None and pod is not None and known.uid == pod.uid:
+        if known is not None and pod is not None and known.pod.uid == pod.uid:
+            if known.pod != pod:
+                known.pod = pod
+                known.news.set()
             return
         if known is not None:
             known.task.cancel()
             del self._followed[key]
         if pod is not None:
-            self._followed[key] = _Followed(pod.uid, asyncio.create_task(self._ask(key, pod)))
+            news = asyncio.Event()
+            self._followed[key] = _Followed(pod, asyncio.create_task(self._ask(key, pod, news)), news)
 
     def progress(self, key: Key) -> Progress | None:
         """The pull pod's last answer."""
@@ -78,11 +85,12 @@ class Pods:
         followed = self._followed.get(key)
         return followed.answer if followed else None
 
-    async def _ask(self, key: Key, pod: Pod) -> None:
+    async def _ask(self, key: Key, pod: Pod, news: asyncio.Event) -> None:
         path, shape = ("/progress", Progress) if pod.component == COMPONENT_PULL else ("/state", RuntimeState)
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         url = f"http://{host}:{self._port}{path}"
         while True:
+            news.clear()
             try:
                 async with self._session.get(url) as response:
                     body = await response.content.read(LARGEST_ANSWER)
@@ -91,9 +99,10 @@ class Pods:
                 log.debug("%s: %s does not answer: %r", key, url, error)
                 answer = None
             followed = self._followed.get(key)
-            if followed is None or followed.uid != pod.uid:
+            if followed is None or followed.pod.uid != pod.uid:
                 return
             if answer is not None and answer != followed.answer:
                 followed.answer = answer
                 self._changed(key)
-            await asyncio.sleep(self._every)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), self._every)

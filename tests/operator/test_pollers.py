@@ -74,6 +74,21 @@ async def test_a_followed_pod_is_asked_until_it_is_not_followed_any_more() -> No
         assert count["asked"] <= asked + 1
 
 
+async def test_a_pod_that_changes_is_asked_at_once() -> None:
+    stages = iter([Stage.WARMING, Stage.READY])
+    changes: asyncio.Queue[Key] = asyncio.Queue()
+    routes = {"/state": lambda: web.Response(text=state(stage=next(stages)).model_dump_json())}
+    async with server(routes) as port, Pods(changes.put_nowait, 3600, port) as pods:
+        pods.follow(KEY, pod(ip="127.0.0.1"))
+        async with asyncio.timeout(5):
+            await changes.get()
+            pods.follow(KEY, pod(ip="127.0.0.1", ready_at=NOW))
+            await changes.get()
+        seen = pods.state(KEY)
+        assert seen is not None
+        assert seen.stage is Stage.READY
+
+
 async def test_nonsense_and_silence_of_a_pod_are_no_answers() -> None:
     bodies = iter([web.Response(text="{"), web.Response(status=500), web.Response(text=state().model_dump_json())])
     changes: asyncio.Queue[Key] = asyncio.Queue()
