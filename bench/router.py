@@ -1,10 +1,10 @@
 """What the router costs, against nginx and against nothing, on the same engine stand-ins in one run.
 
-    python -m bench.router [--repeats 3] [--seconds 3] [--json FILE]
+    python -m bench.router [--repeats 3] [--seconds 3] [--python /usr/bin/python3] [--json FILE]
 
 The proxy under test has one core, load and engine the other. Every figure is the median of interleaved repeats with
-their spread; CPU comes from /proc. `direct` is the floor: what load and engine need by themselves. A closed loop (wrk) gives
-the rates; streams are opened all at once and paced by the engine, which writes the time into every chunk.
+their spread; CPU comes from /proc. `direct` is the floor: what load and engine need by themselves. A closed loop (wrk)
+gives the rates; streams are opened all at once and paced by the engine, which writes the time into every chunk.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def cpu_per(name: str, spent: list[float], count: int) -> Figures:
 
 
 @contextlib.contextmanager
-def proxy(target: str, engine: int, folder: Path) -> Iterator[tuple[int, Process | None]]:
+def proxy(target: str, engine: int, folder: Path, interpreter: str) -> Iterator[tuple[int, Process | None]]:
     """The target in front of `engine`: its port and its process."""
     if target == "direct":
         yield engine, None
@@ -129,7 +129,7 @@ def proxy(target: str, engine: int, folder: Path) -> Iterator[tuple[int, Process
     argv = (
         nginx_proxy(folder / f"nginx-{port}", port, engine)
         if target == "nginx"
-        else python("bench.routing.proxy", port, engine)
+        else python("bench.routing.proxy", port, engine, interpreter=interpreter)
     )
     with running(argv, PROXY_CORE, port) as process:
         yield port, process
@@ -142,7 +142,7 @@ def measure(engine: int, what: tuple[Callable[[Place], Figures], ...], options: 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dormouse-bench-")))
         places = {}
         for target in TARGETS:
-            port, process = stack.enter_context(proxy(target, engine, folder))
+            port, process = stack.enter_context(proxy(target, engine, folder, options.python))
             places[target] = Place(port, process, folder, options.seconds)
         for repeat in range(options.repeats + 1):  # the first is a warm-up
             for run in what:
@@ -186,6 +186,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.router", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="repeats per figure after a warm-up")
     parser.add_argument("--seconds", type=float, default=3, help="length of one closed-loop run")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the router (images have Debian's)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
     if (os.cpu_count() or 1) < 2:

@@ -1,4 +1,4 @@
-"""An engine stand-in that streams: every POST gets STREAM_CHUNKS events, one each STREAM_INTERVAL, with the time in each.
+"""An engine stand-in that streams: every POST gets STREAM_CHUNKS events, one each STREAM_INTERVAL, with its time.
 
 python -m bench.routing.engine PORT
 """

@@ -87,7 +87,8 @@ def running(argv: list[str], core: int, port: int) -> Iterator[Process]:
 def python(module: str, *arguments: object, interpreter: str = sys.executable) -> list[str]:
     """The command that runs a module of ours, with our packages whatever the interpreter."""
     ours = [path for path in sys.path if path and not path.startswith(sys.base_prefix)]
-    return ["env", f"PYTHONPATH={os.pathsep.join([str(Path.cwd()), *ours])}", interpreter, "-m", module, *map(str, arguments)]
+    paths = os.pathsep.join([str(Path.cwd()), *ours])
+    return ["env", f"PYTHONPATH={paths}", interpreter, "-m", module, *map(str, arguments)]
 
 
 def nginx(folder: Path, server: str) -> list[str]:

@@ -17,8 +17,8 @@ OPEN_SECONDS = 0.03
 """All streams are opened within this."""
 LIMIT_SECONDS = 60.0
 REQUEST = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-    % (len(STREAM_CHAT), STREAM_CHAT)
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(STREAM_CHAT), STREAM_CHAT)
 )
 
 
