@@ -1,5 +1,6 @@
 """Reading a body once, and changing one name in it."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -87,8 +88,7 @@ def test_where_the_name_is_looked_for(body: bytes, spliced: bytes) -> None:
 
 def test_a_large_body_is_spliced_without_walking_its_strings() -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "x\\" * 500_000}], "model": "a"}).encode()
-    assert splice_model(body, "bb") == body[:-3] + b'"bb"}'[:-1] + b"}" or splice_model(body, "bb").endswith(b'"bb"}')
-    assert len(splice_model(body, "bb")) == len(body) + 1
+    assert splice_model(body, "bb") == body.removesuffix(b'"a"}') + b'"bb"}'
 
 
 MESSAGES = [{"role": "user", "content": "x"}]
@@ -153,10 +153,8 @@ def test_the_parameter_that_is_wrong_is_named(check: Any, fields: dict[str, Any]
 @given(st.binary(max_size=200))
 def test_no_bytes_are_anything_but_a_body_or_a_refusal(body: bytes) -> None:
     for check in (peek.chat, peek.completion, peek.embedding):
-        try:
+        with contextlib.suppress(BadBody):
             assert check(body).model
-        except BadBody as bad:
-            assert str(bad)
 
 
 @pytest.mark.parametrize(
