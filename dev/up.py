@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from dormouse_api.conditions import Reason
 MANIFEST = Path("manifests/quickstart/model.yaml")
 MODEL, QUESTION = "tiny-chat", "What is the capital of France?"
 URL = f"http://127.0.0.1:{ROUTER_PORT}"
+_FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ")
 _PULL_SECONDS = 300.0
 _CATALOGUE_SECONDS = 30.0
 
@@ -27,9 +30,10 @@ def main() -> int:
     started = time.monotonic()
     try:
         there = testbed.ensure()
-        with _reachable(there):
+        with _reachable(there) as url:
             reason = _quickstart(there)
-            _chat(there, wakes=reason != Reason.SERVING)
+            _await_listing(url, time.monotonic() + _CATALOGUE_SECONDS)
+            _chat(there, url, wakes=reason != Reason.SERVING)
         _goodbye(there, time.monotonic() - started)
     except testbed.FAILURES as error:
         print(f"error: {error}", file=sys.stderr)
@@ -38,17 +42,34 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _reachable(there: Target) -> Iterator[None]:
-    """The router on this machine's loopback: by the local cluster's forwarder, elsewhere by kubectl for a while."""
+def _reachable(there: Target) -> Iterator[str]:
+    """The router's URL on this machine: the local cluster's forwarder offers it, elsewhere kubectl does for a while."""
     if there.layout is not None:
-        yield
+        yield f"http://127.0.0.1:{ROUTER_PORT}"
         return
-    command = [there.kubectl_program, "port-forward", "-n", testbed.NAMESPACE, "service/dormouse", str(ROUTER_PORT)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=there.environment()) as forward:
+    port = ROUTER_PORT if _free(ROUTER_PORT) else 0
+    service = ("-n", testbed.NAMESPACE, f"service/{testbed.RELEASE}", f"{port or ''}:{ROUTER_PORT}")
+    command = [there.kubectl_program, "port-forward", *service]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=there.environment()) as forward:
+        said = forward.stdout.readline() if forward.stdout else ""
+        found = _FORWARDED.match(said)
+        if not found:
+            forward.terminate()
+            raise ClusterError(f"{' '.join(command)} does not work: its message is above")
         try:
-            yield
+            yield f"http://127.0.0.1:{found[1]}"
         finally:
             forward.terminate()
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _quickstart(there: Target) -> str:
@@ -68,29 +89,28 @@ def _quickstart(there: Target) -> str:
         if time.monotonic() > deadline:
             raise ClusterError(f"{MODEL} was not ready within {_PULL_SECONDS:.0f} s; last seen: {said}")
         time.sleep(0.25)
-    _listed(deadline=time.monotonic() + _CATALOGUE_SECONDS)
     return str(ready["reason"])
 
 
-def _listed(deadline: float) -> None:
+def _await_listing(url: str, deadline: float) -> None:
     """Waits until the router knows the model: its watch is a moment behind ours."""
     while True:
         with contextlib.suppress(httpx.TransportError):
-            answer = httpx.get(f"{URL}/v1/models", timeout=5, trust_env=False)
+            answer = httpx.get(f"{url}/v1/models", timeout=5, trust_env=False)
             if answer.status_code == httpx.codes.OK and MODEL in {row["id"] for row in answer.json()["data"]}:
                 return
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"the router at {URL} does not list {MODEL}: see `kubectl -n dormouse-system logs -l "
+                f"the router at {url} does not list {MODEL}: see `kubectl -n dormouse-system logs -l "
                 "app.kubernetes.io/component=router`"
             )
         time.sleep(0.1)
 
 
-def _chat(there: Target, wakes: bool) -> None:
+def _chat(there: Target, url: str, wakes: bool) -> None:
     before = chat.starts(there, MODEL)
     print(f"\n> {QUESTION}", flush=True)
-    answer = chat.ask(URL, MODEL, QUESTION)
+    answer = chat.ask(url, MODEL, QUESTION)
     if not answer.text:
         raise ClusterError(f"{MODEL} answered without a word: see `kubectl describe inferencemodel {MODEL}`")
     deadline = time.monotonic() + (5 if wakes else 0)

@@ -7,6 +7,7 @@ import fcntl
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dev import cache
 from dev.cluster.layout import Layout
@@ -52,6 +53,18 @@ class Workshop:
                 moved.append(item.reference)
                 cache.say(f"images: {item.reference} into the node: {time.monotonic() - started:.1f} s")
         return moved
+
+    def save(self, made: Sequence[Made], folder: Path) -> list[Path]:
+        """Writes each image as an OCI archive `folder/<name>.tar`, for other clusters and registries."""
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for item in made:
+            archive = folder / f"{item.reference.rpartition('/')[2].partition(':')[0]}.tar"
+            with archive.open("wb") as out:
+                size = self._store.archive(item.image, [item.reference], frozenset(), out)
+            cache.say(f"images: {archive}: {size / 1e6:.0f} MB")
+            written.append(archive)
+        return written
 
     def _made(self, recipe: recipes.Recipe) -> Made:
         image = recipes.make(recipe, self._store, self._builder)

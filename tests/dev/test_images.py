@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -109,3 +110,14 @@ def test_a_recipe_hashes_all_that_its_dockerfile_copies(file: str, target: str) 
     assert copied
     for source in copied:
         assert any(source == path or source.startswith(f"{path}/") for path in inputs), f"{source} changes no key"
+
+
+def test_the_puller_needs_nothing_of_the_runtime_that_its_image_lacks() -> None:
+    folder = ROOT / "runtime" / "dormouse_runtime" / "pull"
+    imported = re.findall(r"^(?:from|import) (dormouse_runtime[\w.]*)", _text(folder), re.MULTILINE)
+    assert imported
+    assert {name for name in imported if not name.startswith("dormouse_runtime.pull")} == set()
+
+
+def _text(folder: Path) -> str:
+    return "\n".join(path.read_text() for path in folder.rglob("*.py"))
