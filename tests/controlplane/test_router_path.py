@@ -5,6 +5,10 @@ to it are led to an engine on loopback.
 """
 
 import asyncio
+import contextlib
+import os
+import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -176,3 +180,50 @@ async def test_models_are_created_and_deleted_for_clients(
         gone = await here.http.request("DELETE", "/api/delete", json={"model": "dormouse-tiny-chat"})
         assert gone.status_code == 200
         await until(lambda: here.router.catalog.find("dormouse-tiny-chat") is None)
+
+
+async def test_the_process_starts_serves_and_stops_in_order(plane: ControlPlane, models: Models) -> None:
+    """`python -m dormouse_router`, as in its image: from its environment to its end by SIGTERM."""
+    ports = free_ports(2)
+    env = {
+        **os.environ,
+        "KUBECONFIG": str(plane.kubeconfig),
+        "DORMOUSE_HOST": "127.0.0.1",
+        "DORMOUSE_PORT": str(ports[0]),
+        "DORMOUSE_OPS_PORT": str(ports[1]),
+        "DORMOUSE_DRAIN_DELAY": "0.5",
+    }
+    models.apply("tiny")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "dormouse_router", env=env)
+    try:
+        async with httpx.AsyncClient(timeout=30) as http:
+            await until_ready(http, f"http://127.0.0.1:{ports[1]}/readyz")
+            listed = (await http.get(f"http://127.0.0.1:{ports[0]}/v1/models")).json()
+            assert "tiny" in {card["id"].split("/")[-1] for card in listed["data"]}
+            process.terminate()
+            async with asyncio.timeout(10):
+                while (await http.get(f"http://127.0.0.1:{ports[1]}/readyz")).status_code != 503:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                assert (await http.get(f"http://127.0.0.1:{ports[0]}/v1/models")).status_code == 200
+                assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in socks:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in socks]
+
+
+async def until_ready(http: httpx.AsyncClient, url: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(httpx.ConnectError):
+                if (await http.get(url)).status_code == 200:
+                    return
+            await asyncio.sleep(0.05)
