@@ -5,10 +5,12 @@ Every step looks first and does only what is missing, so that a second run takes
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,7 +45,12 @@ def main() -> int:
 
 
 def ensure() -> Target:
-    """Brings everything up and returns where it is."""
+    """Brings everything up and returns where it is; a second process waits for the first."""
+    with _alone():
+        return _ensure()
+
+
+def _ensure() -> Target:
     if target.chosen().layout is None:
         return _on_current(target.current())
     if host.main():
@@ -77,7 +84,11 @@ def _install(there: Target, ids: dict[str, str]) -> None:
     there.kubectl("wait", "--for=condition=Established", "-f", str(crds), "--timeout=30s")
     options = _options(there, ids)
     wanted = cache.key("release 1", json.dumps(options), CHART, VALUES)
-    if _installed(there) != wanted:
+    status, description = _release(there)
+    if status.startswith("pending-"):  # helm was killed, and would refuse to go on for ever
+        cache.say(f"helm: the release is {status} from a run that was cut off; starting it anew")
+        there.helm("uninstall" if status == "pending-install" else "rollback", RELEASE, "--namespace", NAMESPACE)
+    if (status, description) != ("deployed", wanted):
         cache.say("helm: installing the chart")
         namespace = ("--namespace", NAMESPACE, "--create-namespace")
         there.helm("upgrade", "--install", RELEASE, str(CHART), *namespace, *options, "--description", wanted)
@@ -96,13 +107,11 @@ def _options(there: Target, ids: dict[str, str]) -> list[str]:
     return options
 
 
-def _installed(there: Target) -> str | None:
-    """What the release says of itself: the hash of all that went into it, or None when it must be made anew."""
+def _release(there: Target) -> tuple[str, str]:
+    """The release's status and description; the description is the hash of all that went into it."""
     text = there.helm("status", RELEASE, "--namespace", NAMESPACE, "--output", "json", check=False)
-    if not text:
-        return None
-    info = json.loads(text)["info"]
-    return str(info.get("description")) if info.get("status") == "deployed" else None
+    info = json.loads(text)["info"] if text else {}
+    return str(info.get("status", "")), str(info.get("description", ""))
 
 
 def hub_objects(image: str, identity: str) -> dict[str, object]:
@@ -156,6 +165,18 @@ def _forward(cluster: Cluster) -> None:
         if there.get(port) != service:
             forwarding.add(cluster.layout, port, service)
         forwarding.resolve(cluster.layout, service)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    cache.root().mkdir(parents=True, exist_ok=True)
+    with (cache.root() / ".testbed.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            cache.say("waiting: another process is bringing the cluster up")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _step(what: str, work: Callable[[], T]) -> T:
