@@ -16,6 +16,10 @@ CLOSE = b"connection: close\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 NO_BODY = (204, 304)
+MAX_HEAD = 64 * 1024
+_CLOSED = b"content-length: 0\r\nconnection: close\r\n\r\n"
+TOO_LARGE = STATUS_LINE[431] + _CLOSED
+TOO_SLOW = STATUS_LINE[408] + _CLOSED
 
 
 class Cycle(RequestResponseCycle):
@@ -93,9 +97,38 @@ class Cycle(RequestResponseCycle):
 
 
 class Protocol(HttpToolsProtocol):
-    """A connection whose requests are answered by `Cycle`."""
+    """A connection whose requests are answered by `Cycle`, and whose heads are bounded in bytes and in seconds."""
+
+    head_since: float | None = None
+    """When the head began that is not whole yet; None between and within requests."""
+    _head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.head_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+                self.transport.write(TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self.head_since is None:
+            self.head_since = self.loop.time()
+            self._head_bytes = 0
+
+    def close_if_slow(self, before: float) -> None:
+        """Close a connection whose head began before `before` and is still not whole."""
+        if self.head_since is not None and self.head_since < before and not self.transport.is_closing():
+            self.transport.write(TOO_SLOW)
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
+        self.head_since = None
         version = self.parser.get_http_version()
         scope: Any = self.scope
         scope["method"] = self.parser.get_method().decode("ascii")

@@ -18,6 +18,8 @@ from dormouse_router.http11 import Protocol
 log = structlog.get_logger()
 BACKLOG = 4096
 KEEP_ALIVE_SECONDS = 75
+HEAD_SECONDS = 20.0
+"""Longest time from a connection's first byte (or its opening) to a whole head."""
 CANCEL_SECONDS = 2.0
 
 
@@ -41,7 +43,7 @@ class Listener:
         self._state = ServerState()
         self._socket = _listen(host, port)
         self._server: asyncio.Server | None = None
-        self._dating: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.TimerHandle | None = None
         self.port: int = self._socket.getsockname()[1]
 
     @property
@@ -50,7 +52,7 @@ class Listener:
 
     async def start(self) -> None:
         self._config.load()
-        self._date()
+        self._tick()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, sock=self._socket, backlog=BACKLOG)
 
@@ -68,8 +70,8 @@ class Listener:
         except TimeoutError:
             log.warning("answers cut at the end of the drain", count=len(self._state.tasks))
             await self._cut()
-        if self._dating is not None:
-            self._dating.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
 
     async def _ended(self) -> None:
         while self._state.tasks or self._state.connections:  # noqa: ASYNC110 - uvicorn tells nobody when they end
@@ -85,10 +87,14 @@ class Listener:
     def _protocol(self) -> Protocol:
         return Protocol(config=self._config, server_state=self._state, app_state={})
 
-    def _date(self) -> None:
-        """The Date header of the answers of this second."""
+    def _tick(self) -> None:
+        """Once a second: the Date header of its answers, and an end to heads that do not come."""
+        loop = asyncio.get_running_loop()
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
-        self._dating = asyncio.get_running_loop().call_later(1.0, self._date)
+        for connection in list(self._state.connections):
+            if isinstance(connection, Protocol):
+                connection.close_if_slow(loop.time() - HEAD_SECONDS)
+        self._ticking = loop.call_later(1.0, self._tick)
 
 
 def _listen(host: str, port: int) -> socket.socket:

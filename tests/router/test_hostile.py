@@ -1,0 +1,211 @@
+"""Clients that send what no client should: the right status, bounded memory, and no effect on anybody else."""
+
+import asyncio
+import gzip
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from dormouse_router import listener
+from tests.router.conftest import MakeEngine
+from tests.router.fakes import Engine, Exchange, Stage, speak, stage, until
+
+BODY = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "x"}]}).encode()
+CLOSE = b"connection: close\r\n"
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+
+
+@asynccontextmanager
+async def raw(world: Stage) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.router.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def said(world: Stage, data: bytes) -> bytes:
+    """Everything the router answers to `data` until it closes the connection."""
+    async with raw(world) as (reader, writer):
+        writer.write(data)
+        async with asyncio.timeout(10):
+            return await reader.read(-1)
+
+
+def sized(body: bytes, *more: bytes) -> bytes:
+    return POST + b"".join(more) + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="uvicorn.error")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        POST + b"content-length: 5\r\ncontent-length: 6\r\n\r\nxxxxxx",
+        POST + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+        POST + b"content-length: -1\r\n\r\n",
+        POST + b"content-length: 0x10\r\n\r\n",
+        POST + b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        POST + b"x: a\rb\r\n\r\n",
+        POST + b"x: a\0b\r\n\r\n",
+        POST + b" folded: x\r\n\r\n",
+        POST + b"x y: z\r\n\r\n",
+        POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_a_400_and_the_end_of_the_connection(
+    world: Stage, engine: Engine, data: bytes
+) -> None:
+    await world.awake(engine)
+    answer = await said(world, data)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert engine.seen == []
+
+
+async def test_a_chunked_body_is_a_body(world: Stage, client: httpx.AsyncClient, engine: Engine) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(BODY), 7):
+            yield BODY[start : start + 7]
+
+    await world.awake(engine)
+    assert (await client.post("/v1/chat/completions", content=pieces())).status_code == 200
+    assert engine.seen[0].body == BODY
+
+
+async def test_huge_chunk_extensions_do_not_grow_the_body(world: Stage, engine: Engine) -> None:
+    await world.awake(engine)
+    extension = b";x=" + b"y" * 200_000
+    chunk = b"%x%b\r\n%b\r\n0\r\n\r\n" % (len(BODY), extension, BODY)
+    answer = await said(world, POST + CLOSE + b"transfer-encoding: chunked\r\n\r\n" + chunk)
+    assert answer[:12] in (b"HTTP/1.1 200", b"HTTP/1.1 400")
+    assert all(exchange.body == BODY for exchange in engine.seen)
+
+
+async def test_a_chunked_body_beyond_the_limit_is_refused_on_the_way(make_engine: MakeEngine) -> None:
+    async with stage(max_body=100_000) as world:
+        await world.awake(await make_engine())
+        async with raw(world) as (reader, writer):
+            writer.write(POST + b"transfer-encoding: chunked\r\n\r\n")
+            for _ in range(40):
+                writer.write(b"2000\r\n" + b"x" * 0x2000 + b"\r\n")
+            async with asyncio.timeout(5):
+                answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_endless_headers_are_cut(world: Stage) -> None:
+    async with raw(world) as (reader, writer):
+        writer.write(POST)
+        async with asyncio.timeout(5):
+            while not reader.at_eof():
+                writer.write(b"x-%d: %b\r\n" % (id(reader), b"y" * 8000))
+                await asyncio.sleep(0)
+                if reader._buffer:  # type: ignore[attr-defined]
+                    break
+            assert (await reader.read(100)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 0.2)
+    async with stage() as world:
+        for begun in (b"", b"POST /v1", POST):
+            async with raw(world) as (reader, writer):
+                writer.write(begun)
+                async with asyncio.timeout(5):
+                    assert (await reader.read(-1)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async with stage(body_timeout=0.2) as world:
+        await world.asleep()
+        async with raw(world) as (reader, writer):
+            writer.write(POST + b"content-length: 1000\r\n\r\n{")
+            async with asyncio.timeout(5):
+                assert (await reader.read(-1)).startswith(b"HTTP/1.1 408 ")
+        assert world.cluster.writes == []
+        await until(lambda: world.router.app.lives.count == 0)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(world: Stage) -> None:
+    await world.asleep()
+    async with raw(world) as (_, writer):
+        writer.write(POST + b"content-length: 1000\r\n\r\n{")
+        await until(lambda: world.router.app.lives.count == 1)
+    await until(lambda: world.router.app.lives.count == 0)
+    assert world.cluster.reads == 0
+
+
+async def test_pipelined_requests_are_answered_in_order(world: Stage, engine: Engine) -> None:
+    await world.awake(engine)
+    other = BODY.replace(b'"x"', b'"yy"')
+    answer = await said(world, sized(BODY) + sized(b"{") + sized(other, CLOSE))
+    assert [answer[at : at + 12] for at in _heads(answer)] == [b"HTTP/1.1 200", b"HTTP/1.1 400", b"HTTP/1.1 200"]
+    assert [exchange.body for exchange in engine.seen] == [BODY, other]
+
+
+def _heads(answer: bytes) -> list[int]:
+    found = []
+    at = answer.find(b"HTTP/1.1 ")
+    while at >= 0:
+        found.append(at)
+        at = answer.find(b"HTTP/1.1 ", at + 1)
+    return found
+
+
+async def test_a_gzip_bomb_is_not_opened(world: Stage, engine: Engine) -> None:
+    await world.awake(engine)
+    bomb = gzip.compress(b" " * 50_000_000)
+    answer = await said(world, sized(bomb, CLOSE, b"content-encoding: gzip\r\n"))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert engine.seen == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a\r\nx-smuggled: 1", "tiny\0", "../../etc/passwd", "😀" * 50, "x" * 100_000, "\ud800"]
+)
+async def test_strange_model_names_are_unknown_models(world: Stage, client: httpx.AsyncClient, name: str) -> None:
+    body = json.dumps({"model": name, "messages": [{"role": "user", "content": "x"}]}).encode()
+    answer = await client.post("/v1/chat/completions", content=body)
+    assert answer.status_code in (400, 404)
+    assert len(answer.content) < 2000
+    assert "x-smuggled" not in answer.headers
+
+
+async def test_a_request_id_that_is_no_id_is_not_repeated(world: Stage, engine: Engine) -> None:
+    await world.awake(engine)
+    answer = await said(world, sized(BODY, CLOSE, b"x-request-id: " + b"a" * 500 + b"\r\n"))
+    assert b"x-request-id: req-" in answer
+
+
+async def test_bad_clients_do_not_disturb_good_ones(
+    world: Stage, client: httpx.AsyncClient, make_engine: MakeEngine
+) -> None:
+    async def slow(exchange: Exchange) -> None:
+        await asyncio.sleep(0.05)
+        await speak(exchange)
+
+    await world.awake(await make_engine(slow))
+    bad = [asyncio.create_task(said(world, data)) for data in (b"\0" * 1000, sized(b"{", CLOSE), b"GET /\r\n\r\n") * 10]
+    idle = [asyncio.create_task(_leave_soon(world)) for _ in range(10)]
+    good = [client.post("/v1/chat/completions", content=BODY) for _ in range(20)]
+    assert {answer.status_code for answer in await asyncio.gather(*good)} == {200}
+    await asyncio.gather(*bad, *idle)
+    await until(lambda: world.router.app.lives.count == 0)
+
+
+async def _leave_soon(world: Stage) -> None:
+    async with raw(world) as (_, writer):
+        writer.write(sized(BODY)[:-5])
+        await asyncio.sleep(0.1)
