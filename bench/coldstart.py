@@ -177,7 +177,8 @@ def _chill(target: Target) -> None:
     folder = volume["spec"].get("hostPath", {}).get("path")
     if folder is None or not os.access(DROP_CACHES, os.W_OK):
         raise BenchError("a cold cache needs root on the node that holds the volume: use --caches warm here")
-    for entry in Path(folder, SUBPATH_CACHE).iterdir():
+    cache = Path(folder, SUBPATH_CACHE)  # made by the first pod that mounts it
+    for entry in cache.iterdir() if cache.exists() else ():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     os.sync()
     DROP_CACHES.write_text("3")
