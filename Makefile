@@ -43,10 +43,8 @@ types: venv ## mypy --strict
 imports: venv ## Import rules (import-linter)
 	@.venv/bin/lint-imports
 unit: venv ## Unit tests
-	@.venv/bin/pytest -q -m "not controlplane and not e2e and not engine"
-test: venv lint types imports ## Everything: what CI runs
-	@$(PY) -m dev.testbed
-	@.venv/bin/pytest
+	@.venv/bin/pytest -q -n 2 --dist worksteal -m "not controlplane and not e2e and not engine"
+test: check e2e ## Everything: what CI runs
 e2e: venv ## Control-plane, engine and end-to-end tests
 	@$(PY) -m dev.testbed
 	@.venv/bin/pytest -m "controlplane or e2e or engine"
