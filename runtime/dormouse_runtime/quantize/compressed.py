@@ -19,8 +19,9 @@ from dormouse_runtime.quantize.layout import Layout, LayoutError, Part
 from dormouse_runtime.quantize.progress import Meter
 from dormouse_runtime.quantize.tensorfile import TensorFile, blocks, read_header
 
-ROWS_BYTES = 32 * 2**20
-"""Bytes of source weights quantized at once; working memory is about twenty times that for int4."""
+ROWS_BYTES = 2 * 2**20
+"""Bytes of source weights quantized at once. What int4 works on is about ten times that and stays in the processor's
+cache: 250 MB/s on two cores, against 100 with 8 MiB and 30 with 32."""
 INDEX = "model.safetensors.index.json"
 
 

@@ -54,7 +54,7 @@ def _int4(exact: torch.Tensor, group: int, scale_dtype: torch.dtype) -> tuple[to
     for shrink in SHRINK:
         # The step is rounded to what is stored before it is judged: the engine sees the rounded one.
         scale = (largest * shrink / 7.5).clamp(min=TINY).to(scale_dtype).float()
-        error = ((groups / scale).round().clamp(-8, 7) * scale - groups).square().sum(-1, keepdim=True)
+        error = (groups / scale).round_().clamp_(-8, 7).mul_(scale).sub_(groups).square_().sum(-1, keepdim=True)
         better = error < best_error
         best_error, best_scale = torch.where(better, error, best_error), torch.where(better, scale, best_scale)
     numbers = (groups / best_scale).round().clamp(-8, 7)
@@ -63,9 +63,11 @@ def _int4(exact: torch.Tensor, group: int, scale_dtype: torch.dtype) -> tuple[to
 
 def pack_int4(numbers: torch.Tensor) -> torch.Tensor:
     """Numbers from -8 to 7, eight to an int32, the first in the lowest bits."""
-    words = (numbers.to(torch.int64) + 8).unflatten(1, (-1, 8))
-    shifted = (words << (torch.arange(8) * 4)).sum(-1)
-    return torch.where(shifted >= 2**31, shifted - 2**32, shifted).to(torch.int32)
+    digits = (numbers.to(torch.int32) + 8).unflatten(1, (-1, 8))
+    packed = digits[..., 0].clone()
+    for place in range(1, 8):
+        packed |= digits[..., place] << (4 * place)  # the last one fills the sign bit: the word is what counts
+    return packed
 
 
 def unpack_int4(packed: torch.Tensor) -> torch.Tensor:

@@ -21,11 +21,13 @@ def choose(scores: torch.Tensor, rows: Sequence[Row], eos: Sequence[int]) -> lis
         for index in changed:
             _adjust(scores[index], rows[index], eos)
     tokens: list[int] = scores.argmax(dim=-1).tolist()
-    sampled = [index for index, row in enumerate(rows) if row.sampling.temperature > GREEDY]
-    if sampled:
-        drawn = _sample(scores[sampled], [rows[index] for index in sampled])
-        for index, token in zip(sampled, drawn, strict=True):
-            tokens[index] = token
+    for ordered in (False, True):
+        # Apart, because the same draw finds another token in a sorted row: a seed must not depend on the company.
+        places = [index for index, row in enumerate(rows) if _sampled(row) and _ordered(row) is ordered]
+        if places:
+            drawn = _sample(scores[places], [rows[index] for index in places], ordered)
+            for index, token in zip(places, drawn, strict=True):
+                tokens[index] = token
     for row, token in zip(rows, tokens, strict=True):
         row.generated.append(token)
     return tokens
@@ -48,13 +50,22 @@ def _adjust(score: torch.Tensor, row: Row, eos: Sequence[int]) -> None:
         score[list(eos)] = -torch.inf
 
 
-def _sample(scores: torch.Tensor, rows: Sequence[Row]) -> list[int]:
-    """One drawn token per row. Sorted only where a rule needs the order: sorting a vocabulary is the slow part."""
+def _sampled(row: Row) -> bool:
+    return row.sampling.temperature > GREEDY
+
+
+def _ordered(row: Row) -> bool:
+    """Whether a rule needs the vocabulary in order of likelihood: sorting it is the slow part."""
+    return bool(row.sampling.top_k or row.sampling.top_p < 1 or row.sampling.min_p)
+
+
+def _sample(scores: torch.Tensor, rows: Sequence[Row], ordered: bool) -> list[int]:
+    """One drawn token per row."""
     device = scores.device
     temperature = torch.tensor([row.sampling.temperature for row in rows], device=device).unsqueeze(1)
     probabilities = torch.softmax(scores / temperature, dim=-1)
     order: torch.Tensor | None = None
-    if any(row.sampling.top_k or row.sampling.top_p < 1 or row.sampling.min_p for row in rows):
+    if ordered:
         probabilities, order = probabilities.sort(dim=-1, descending=True)
         probabilities = probabilities * _kept(probabilities, rows)
     ladder = probabilities.cumsum(dim=-1)

@@ -1,0 +1,140 @@
+"""Runs in the engine's Python and prints what the tests ask about torch code, as JSON: `python inside.py FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+from safetensors.torch import save_file
+
+from dormouse_runtime.engines.generation import Row, Sampling
+from dormouse_runtime.engines.transformers.sampling import choose
+from dormouse_runtime.quantize import check, compressed, layout, rtn
+from dormouse_runtime.quantize.progress import Meter
+from dormouse_runtime.quantize.tensorfile import read_header
+
+DRAWS = 4000
+ROOM = 64 * 2**20
+
+
+def sampling(_: Path) -> dict[str, Any]:
+    """What `choose` does with rules of many kinds."""
+    scores = torch.tensor([0.0, 3.0, 2.0, 1.0, -5.0])
+
+    def draw(rows: list[Row], times: int = 1) -> list[list[int]]:
+        for _ in range(times):
+            choose(scores.repeat(len(rows), 1), rows, [0])
+        return [row.generated for row in rows]
+
+    def row(**rules: Any) -> Row:
+        return Row([1], Sampling(max_tokens=9, **rules))
+
+    (plain,) = draw([row(seed=1)], DRAWS)
+    alone = draw([row(seed=5)], 20)[0]
+    company = draw([row(seed=9), row(temperature=0), row(seed=5, top_p=1.0), row(seed=2, top_k=2)], 20)[2]
+    return {
+        "expected": torch.softmax(scores, -1).tolist(),
+        "frequencies": [plain.count(token) / DRAWS for token in range(5)],
+        "greedy": draw([row(temperature=0)], 3)[0],
+        "alone": alone,
+        "in_company": company,
+        "top_k": sorted(set(draw([row(seed=1, top_k=2)], 300)[0])),
+        "top_p": sorted(set(draw([row(seed=1, top_p=0.6)], 300)[0])),
+        "min_p": sorted(set(draw([row(seed=1, min_p=0.3)], 300)[0])),
+        "biased": draw([row(temperature=0, logit_bias={4: 100.0})])[0],
+        "repetition": draw([row(temperature=0, repetition_penalty=4.0)])[0],
+        "presence": draw([row(temperature=0, presence_penalty=1.5)], 3)[0],
+        "ends_too_early": draw([row(temperature=0, logit_bias={0: 100.0}, min_tokens=2)], 3)[0],
+    }
+
+
+def private_bytes() -> int:
+    """What RLIMIT_DATA counts. safetensors maps the source privately, twice: that counts without taking memory."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData:")]
+    return int(line.split()[1]) * 1024
+
+
+def rounding(_: Path) -> dict[str, Any]:
+    """Errors of normal weights, and the packing against the library's own."""
+    torch.manual_seed(0)
+    weights = torch.randn(64, 512, dtype=torch.bfloat16)
+    numbers = torch.randint(-8, 8, (16, 64), dtype=torch.int8)
+    errors = {}
+    for method in layout.METHODS:
+        done = rtn.quantize(weights, method, 128, torch.bfloat16)
+        errors[method] = sqrt(done.error / done.power)
+    return {
+        "errors": errors,
+        "packs_as_the_library": torch.equal(pack_to_int32(numbers, 4), rtn.pack_int4(numbers)),
+        "unpacks": torch.equal(rtn.unpack_int4(rtn.pack_int4(numbers)), numbers),
+        "zeros": float(rtn.quantize(torch.zeros(8, 128), "int4", 32, torch.bfloat16).error),
+    }
+
+
+def streaming(folder: Path) -> dict[str, Any]:
+    """Quantize a tensor much larger than a block; memory, content, and what happens to a copy that was damaged."""
+    torch.manual_seed(0)
+    name = "model.layers.0.mlp.down_proj.weight"
+    save_file(
+        {name: torch.randn(16384, 4096, dtype=torch.bfloat16), "norm.weight": torch.ones(9)}, folder / "a.safetensors"
+    )
+    (folder / "copy").mkdir()
+    files = {"a.safetensors": read_header(folder / "a.safetensors")[0]}
+    planned = layout.plan("int4", files)
+    rtn.quantize(torch.randn(256, 4096), "int4", 128, torch.bfloat16)  # what threads and libraries take once
+    usual = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (private_bytes() + 2 * planned.source_bytes + ROOM, usual[1]))
+    try:
+        written = compressed.write(folder, folder / "copy", planned, "int4", Meter(planned.source_bytes))
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, usual)
+    check.compressed(folder, folder / "copy", planned, "int4")
+    copy = folder / "copy" / "a.safetensors"
+    data = bytearray(copy.read_bytes())
+    data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
+    _, places = read_header(copy)
+    start = places["model.layers.0.mlp.down_proj.weight_packed"][0]
+    data[start : start + 2**20] = bytes(2**20)
+    copy.write_bytes(data)
+    try:
+        check.compressed(folder, folder / "copy", planned, "int4")
+        refused = ""
+    except layout.LayoutError as error:
+        refused = str(error)
+    return {
+        "room": ROOM,
+        "source": planned.source_bytes,
+        "planned": planned.bytes,
+        "written": written[0].size,
+        "refused": refused,
+    }
+
+
+def damaged(folder: Path) -> dict[str, Any]:
+    """Weights that are no numbers."""
+    name = "model.layers.0.mlp.down_proj.weight"
+    weights = torch.ones(32, 128)
+    weights[3, 5] = torch.nan
+    save_file({name: weights}, folder / "a.safetensors")
+    (folder / "copy").mkdir()
+    planned = layout.plan("int8", {"a.safetensors": read_header(folder / "a.safetensors")[0]})
+    try:
+        compressed.write(folder, folder / "copy", planned, "int8", Meter(1))
+    except layout.LayoutError as error:
+        return {"refused": str(error)}
+    return {"refused": ""}
+
+
+if __name__ == "__main__":
+    answers = {}
+    for what in (streaming, sampling, rounding, damaged):  # the one that measures memory before any other takes some
+        folder = Path(sys.argv[1], what.__name__)
+        folder.mkdir()
+        answers[what.__name__] = what(folder)
+    sys.stdout.write(f"\nANSWERS {json.dumps(answers)}\n")
