@@ -12,10 +12,12 @@ import hashlib
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+_HEARTBEAT_SECONDS = 30.0
 _KEY_LENGTH = 16  # hex digits: 64 bits, far beyond the few hundred entries a machine ever holds
 
 
@@ -85,12 +87,31 @@ def publish(kind: str, name: str, build: Callable[[Path], None], *, what: str, e
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         try:
-            build(scratch)
+            with _heartbeat(f"still building {what}", started):
+                build(scratch)
             scratch.rename(final)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         say(f"built {what} in {time.monotonic() - started:.1f} s")
     return final
+
+
+@contextlib.contextmanager
+def _heartbeat(words: str, started: float) -> Iterator[None]:
+    """Says every half minute that work goes on: a compiler may be silent for eight minutes."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(_HEARTBEAT_SECONDS):
+            say(f"{words} ({time.monotonic() - started:.0f} s)")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @contextlib.contextmanager

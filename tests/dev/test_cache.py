@@ -102,3 +102,18 @@ def test_two_builders_at_once_build_one_entry() -> None:
     two.join(10)
     assert builds == ["slow"]
     assert len(set(places)) == 1
+
+
+def test_a_long_build_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cache, "_HEARTBEAT_SECONDS", 0.001)
+    said = threading.Event()
+    say = cache.say
+
+    def listen(message: str) -> None:
+        say(message)
+        if message.startswith("still building the tool ("):
+            said.set()
+
+    monkeypatch.setattr(cache, "say", listen)
+    cache.publish("bin", "abc", lambda _: None if said.wait(20) else pytest.fail("not a word"), what="the tool")
+    assert "still building the tool" in capsys.readouterr().err
