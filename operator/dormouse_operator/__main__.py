@@ -12,6 +12,16 @@ import uvloop
 from dormouse_operator.process import run
 from dormouse_operator.settings import Settings, SettingsError
 
+LONGEST_LINE = 600
+
+
+def shorten(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """kopf repeats whole answers of the API server, once per watch and try."""
+    text = str(event.get("event", ""))
+    if len(text) > LONGEST_LINE:
+        event["event"] = text[:LONGEST_LINE] + "..."
+    return event
+
 
 def configure_logging(level: str) -> None:
     """JSON lines on stderr for our loggers and kopf's alike."""
@@ -20,6 +30,7 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        shorten,
     ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -1,6 +1,7 @@
 """Asks every router pod how many requests each model has in flight or held, and keeps the last minute's peak.
 
-Owns the poll; knows nothing of replicas. A model whose demand changes gets a look, and only awake models are asked for.
+Owns the poll; knows nothing of replicas. A model gets a look when its demand begins or ends, and one that may have
+several pods also whenever its demand or its peak is another.
 """
 
 import asyncio
@@ -32,15 +33,15 @@ class Board:
         self._clock = clock
         self._points: dict[Key, deque[tuple[float, int]]] = {}
 
-    def take(self, answers: Iterable[wire.Demand]) -> set[Key]:
-        """One poll of all routers; the models whose demand, or whose peak, is another now."""
+    def take(self, answers: Iterable[wire.Demand]) -> dict[Key, bool]:
+        """One poll of all routers; models whose demand or peak is another now, and whether demand began or ended."""
         now, total = self._clock(), dict.fromkeys(self._points, 0)
         for answer in answers:
             for name, model in answer.models.items():
                 namespace, _, plain = name.partition("/")
                 key = Key(namespace, plain)
                 total[key] = total.get(key, 0) + model.in_flight + model.held
-        changed: set[Key] = set()
+        changed: dict[Key, bool] = {}
         for key, count in total.items():
             before = self.of(key)
             points = self._points.setdefault(key, deque())
@@ -49,8 +50,9 @@ class Board:
                 points.popleft()
             if not any(number for _, number in points):
                 del self._points[key]
-            if self.of(key) != before:
-                changed.add(key)
+            after = self.of(key)
+            if after != before:
+                changed[key] = bool(before and before.now) != bool(after and after.now)
         return changed
 
     def of(self, key: Key) -> Demand | None:
@@ -68,6 +70,14 @@ class Demands:
         self._changed = changed
         self._every = every
         self._board = Board()
+        self._sized: set[Key] = set()
+
+    def size(self, key: Key, wanted: bool) -> None:
+        """Whether every change of the model's demand is worth a look: it may have several pods."""
+        if wanted:
+            self._sized.add(key)
+        else:
+            self._sized.discard(key)
 
     def of(self, key: Key) -> Demand | None:
         """The model's demand, if any router has told of it lately."""
@@ -80,8 +90,10 @@ class Demands:
         async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False) as session:
             while True:
                 answers = await asyncio.gather(*(self._ask(session, ip) for ip in await self._routers()))
-                for key in self._board.take(answer for answer in answers if answer is not None):
-                    self._changed(key)
+                changed = self._board.take(answer for answer in answers if answer is not None)
+                for key, turned in changed.items():
+                    if turned or key in self._sized:
+                        self._changed(key)
                 await asyncio.sleep(self._every)
 
     async def _routers(self) -> list[str]:

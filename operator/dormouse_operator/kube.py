@@ -30,6 +30,8 @@ PAGE = 500
 TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 PAUSES = (0.1, 0.3, 1.0)
 """Seconds between tries of one call. A restarting API server answers 403 for a moment: its role cache is cold."""
+TERMINATING_SECONDS = 5.0
+"""Seconds after which a namespace that goes away is looked at again."""
 AT_ONCE = 16
 """Calls in flight at most: more only queue up in the API server."""
 
@@ -93,6 +95,10 @@ class Kube:
     async def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """The object, or None."""
         return await self._call("GET", kind, RESOURCES[kind].path(namespace, name))
+
+    async def served(self, kind: str) -> bool:
+        """Whether the API server knows `kind` (its CRD is installed)."""
+        return await self._call("GET", kind, RESOURCES[kind].path(None), query={"limit": "1"}) is not None
 
     async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
         """Every object of `kind` that matches `selector`, read in pages."""
@@ -194,7 +200,20 @@ def _problem(kind: str, status: int, answer: Object) -> Exception | None:
     # a field the schema does not have comes back from an apply as 500 without a reason: repeating it never helps
     if status == 500 and "typed patch" in message:
         return Terminal(message, kind, status)
-    if status in (401, 403, 409, 429) or status >= 500:
+    if status == 403:
+        return _forbidden(kind, message)
+    if status in (401, 409, 429) or status >= 500:
         after = answer.get("details", {}).get("retryAfterSeconds") if status in (429, 503) else None
         return Retry(f"{status} {message}", float(after) if after else None)
     return Terminal(message, kind, status)
+
+
+def _forbidden(kind: str, message: str) -> Exception:
+    """403 has three causes: missing rights (just after a start of the API server: not read yet), a namespace that goes
+    away, and an admission rule such as a quota, which says no to this very object.
+    """
+    if "being terminated" in message:
+        return Retry(f"403 {message}", TERMINATING_SECONDS)
+    if "cannot" in message and "resource" in message:
+        return Retry(f"403 {message}")
+    return Terminal(message, kind, 403)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from dormouse_api import names
 from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
-from dormouse_operator import observed
+from dormouse_operator import reading
 from dormouse_operator.observed import Demand, Model, Observed, Pod, Profile
 from dormouse_operator.plan import pipeline
 from dormouse_operator.plan.storage import claim_name
@@ -47,6 +47,7 @@ class Demands(Protocol):
     """What asks the routers (`demand.Demands`)."""
 
     def of(self, key: Key) -> Demand | None: ...
+    def size(self, key: Key, wanted: bool) -> None: ...
 
 
 class Eyes:
@@ -83,10 +84,10 @@ class Eyes:
         seen = Observed(
             model=model,
             profile=profile,
-            claim=observed.read_claim(claim_raw),
-            pods=observed.read_pods(pods),
-            runtime=observed.read_runtime(by_kind["Deployment"]),
-            wish=observed.read_lease(by_kind["Lease"]),
+            claim=reading.read_claim(claim_raw),
+            pods=reading.read_pods(pods),
+            runtime=reading.read_runtime(by_kind["Deployment"]),
+            wish=reading.read_lease(by_kind["Lease"]),
             progress=self._watcher.progress(key),
             state=self._watcher.state(key),
             demand=self._demands.of(key),
@@ -95,7 +96,7 @@ class Eyes:
         if not pipeline.needs_jobs(seen, self._settings):
             return replace(seen, jobs=())
         jobs = await self._api.list("Job", key.namespace, selector)
-        return replace(seen, jobs=tuple(observed.read_job(job) for job in jobs))
+        return replace(seen, jobs=tuple(reading.read_job(job) for job in jobs))
 
     async def _profile(self, model: Model) -> Profile | None:
         name = model.spec.profile or self._settings.default_profile
@@ -103,7 +104,7 @@ class Eyes:
         if time.monotonic() - at < PROFILE_SECONDS:
             return known
         raw = await self._api.get(names.PROFILE_KIND, None, name)
-        found = None if raw is None else observed.read_profile(raw)
+        found = None if raw is None else reading.read_profile(raw)
         self._profiles[name] = (time.monotonic(), found)
         return found
 

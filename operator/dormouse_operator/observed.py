@@ -1,17 +1,15 @@
-"""What is there, as one frozen value: the model, its profile and its children, read out of plain API objects.
+"""What is there, as one frozen value: the model, its profile and its children.
 
-Pure: builds views of dicts and judges nothing. Times are seconds since the epoch. The raw objects are kept beside the
-views because the executor compares intents with them.
+Values only; `reading.py` makes them of API objects. Times are seconds since the epoch. The raw objects are kept beside
+the views because the executor compares intents with them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from dormouse_api import names
-from dormouse_api.lease import Wish, parse_time, read_wish
+from dormouse_api.lease import Wish
 from dormouse_api.model import InferenceModelSpec
 from dormouse_api.profile import RuntimeProfileSpec
 from dormouse_api.results import Progress
@@ -28,6 +26,7 @@ ANNOTATION_INTENT = f"{names.GROUP}/intent"
 """On every child we apply: hash of the intent, so that a field we stopped wanting is noticed."""
 ANNOTATION_WOKEN = f"{names.GROUP}/woken-at"
 """On the Deployment: when the present wake was asked for (MicroTime)."""
+CONTAINERS = frozenset({"pull", "quantize", "runtime"})
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
 
 
@@ -78,7 +77,7 @@ class Job:
     complete: bool
     failed_reason: str | None
     failed_message: str
-    failed_at: float
+    ended_at: float
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,8 @@ class Runtime:
     woken_at: float | None
     template: Object
     strategy: Object
+    refused: str | None = None
+    """Why the cluster refuses to make its pods, if it does: a quota, a policy."""
 
 
 @dataclass(frozen=True)
@@ -157,130 +158,3 @@ class Observed:
     def pods_of(self, component: str) -> tuple[Pod, ...]:
         """Pods of `component`, oldest first."""
         return tuple(sorted((p for p in self.pods if p.component == component), key=lambda p: (p.created, p.name)))
-
-
-def read_model(raw: Object) -> Model:
-    """The model; pydantic's ValidationError when its spec is none."""
-    meta = raw["metadata"]
-    return Model(
-        namespace=meta["namespace"],
-        name=meta["name"],
-        uid=meta["uid"],
-        generation=meta.get("generation", 1),
-        spec=InferenceModelSpec.model_validate(raw["spec"]),
-        status=read_status(raw),
-    )
-
-
-def read_status(raw: Object) -> InferenceModelStatus:
-    """The status as it was last written; one that nobody understands counts as none."""
-    try:
-        return InferenceModelStatus.model_validate(raw.get("status") or {})
-    except ValidationError:
-        return InferenceModelStatus()
-
-
-def read_profile(raw: Object) -> Profile:
-    """The profile; pydantic's ValidationError when its spec is none."""
-    return Profile(raw["metadata"]["name"], RuntimeProfileSpec.model_validate(raw["spec"]))
-
-
-def read_claim(raw: Object | None) -> Claim | None:
-    """The claim, or None."""
-    if raw is None:
-        return None
-    meta, phase = raw["metadata"], raw.get("status", {}).get("phase", "Pending")
-    return Claim(
-        name=meta["name"],
-        uid=meta["uid"],
-        bound=phase == "Bound",
-        lost=phase == "Lost",
-        deleting="deletionTimestamp" in meta,
-        requested=raw["spec"].get("resources", {}).get("requests", {}).get("storage", "0"),
-        labels=meta.get("labels") or {},
-    )
-
-
-def read_job(raw: Object) -> Job:
-    """A Job of ours."""
-    meta, annotations = raw["metadata"], raw["metadata"].get("annotations") or {}
-    conditions = {c["type"]: c for c in raw.get("status", {}).get("conditions") or () if c["status"] == "True"}
-    failed = conditions.get("Failed") or conditions.get("FailureTarget")
-    labels = meta.get("labels") or {}
-    return Job(
-        name=meta["name"],
-        uid=meta["uid"],
-        stage=labels.get(names.LABEL_COMPONENT, ""),
-        inputs=labels.get(LABEL_INPUTS, ""),
-        attempt=int(annotations.get(ANNOTATION_ATTEMPT, "0")),
-        generation=int(annotations.get(ANNOTATION_GENERATION, "0")),
-        deleting="deletionTimestamp" in meta,
-        complete="Complete" in conditions or "SuccessCriteriaMet" in conditions,
-        failed_reason=failed.get("reason", "") if failed else None,
-        failed_message=failed.get("message", "") if failed else "",
-        failed_at=_time(failed, "lastTransitionTime") or 0.0,
-    )
-
-
-def read_pod(raw: Object) -> Pod:
-    """A pod of ours."""
-    meta, status = raw["metadata"], raw.get("status", {})
-    labels = meta.get("labels") or {}
-    conditions = {c["type"]: c for c in status.get("conditions") or ()}
-    container: Object = next(iter(status.get("containerStatuses") or ()), {})
-    state, last = container.get("state") or {}, container.get("lastState") or {}
-    waiting, ready = state.get("waiting") or {}, conditions.get("Ready", {})
-    scheduled = conditions.get("PodScheduled", {})
-    lost_race = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
-    return Pod(
-        name=meta["name"],
-        uid=meta["uid"],
-        component=labels.get(names.LABEL_COMPONENT, ""),
-        job=labels.get(LABEL_JOB_NAME, ""),
-        ip=status.get("podIP", ""),
-        phase=status.get("phase", "Pending"),
-        deleting="deletionTimestamp" in meta,
-        created=_time(meta, "creationTimestamp") or 0.0,
-        ready_at=_time(ready, "lastTransitionTime") if ready.get("status") == "True" else None,
-        scheduled_at=_time(scheduled, "lastTransitionTime") if scheduled.get("status") == "True" else None,
-        unschedulable=scheduled.get("message", "no node fits") if lost_race else None,
-        unschedulable_since=_time(scheduled, "lastTransitionTime") or 0.0,
-        waiting=waiting.get("reason"),
-        waiting_message=waiting.get("message", ""),
-        started_at=_time(state.get("running"), "startedAt"),
-        exit=_exit(state.get("terminated")),
-        last_exit=_exit(last.get("terminated")),
-        restarts=container.get("restartCount", 0),
-    )
-
-
-def read_runtime(raw: Object | None) -> Runtime | None:
-    """The Deployment, or None."""
-    if raw is None or "deletionTimestamp" in raw["metadata"]:
-        return None
-    woken = (raw["metadata"].get("annotations") or {}).get(ANNOTATION_WOKEN)
-    spec = raw["spec"]
-    return Runtime(
-        spec.get("replicas", 1), parse_time(woken) if woken else None, spec["template"], spec.get("strategy", {})
-    )
-
-
-def read_lease(raw: Object | None) -> Wish | None:
-    """The wish in the model's Lease, or None."""
-    return read_wish(raw.get("spec")) if raw else None
-
-
-def read_pods(items: Sequence[Object]) -> tuple[Pod, ...]:
-    """All pods of a LIST."""
-    return tuple(read_pod(item) for item in items)
-
-
-def _exit(raw: Object | None) -> Exit | None:
-    if not raw:
-        return None
-    return Exit(raw.get("exitCode", 0), raw.get("reason", ""), raw.get("message", ""), _time(raw, "finishedAt") or 0.0)
-
-
-def _time(raw: Object | None, field_name: str) -> float | None:
-    text = (raw or {}).get(field_name)
-    return parse_time(text) if text else None

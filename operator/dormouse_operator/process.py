@@ -63,13 +63,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             resync.set()
 
         kopf = watch.Kopf(watch.Watch(queue, profile_changed).event, settings)
-        watching = asyncio.create_task(kopf.run(), name="watch")
+        watching = asyncio.create_task(_watch(kube, kopf), name="watch")
         workers = [asyncio.create_task(work(queue, reconciler.look), name="worker") for _ in range(settings.workers)]
         others = {
             "events": recorder.run(),
             "heart": heart.run(),
             "resync": watch.resync_forever(
-                lambda: watch.resync(kube, queue, settings.namespaces), resync, settings.resync_seconds
+                lambda: watch.resync(kube, queue, settings.namespaces, reconciler.known),
+                resync,
+                settings.resync_seconds,
             ),
         }
         if settings.router_ops:
@@ -93,6 +95,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             kopf.stop()
             await _end(tasks, watching)
             await served.cleanup()
+
+
+async def _watch(kube: Kube, kopf: watch.Kopf) -> None:
+    await watch.await_kinds(kube.served)
+    await kopf.run()
 
 
 async def _until(stop: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:

@@ -16,7 +16,7 @@ from dormouse_api import names
 from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure
 from dormouse_api.status import InferenceModelStatus
-from dormouse_operator import observed, status
+from dormouse_operator import reading, status
 from dormouse_operator.decide.drift import stamped, unchanged
 from dormouse_operator.errors import Retry, Terminal
 from dormouse_operator.observe import Demands, Eyes, Reader, Watcher, words
@@ -68,6 +68,7 @@ class Reconciler:
         self._parts = parts
         self._api = parts.api
         self._now = now
+        self._known: set[Key] = set()
         self._eyes = Eyes(settings, parts.api, parts.watcher, parts.demands)
 
     async def look(self, key: Key) -> None:
@@ -105,11 +106,13 @@ class Reconciler:
             self._forget(key)
             return None
         try:
-            model = observed.read_model(raw)
+            model = reading.read_model(raw)
             seen = await self._eyes.observe(key, model)
         except ValidationError as error:
             await self._write_status(key, raw, status.unreadable(raw, words(error), self._now()))
             return None
+        self._known.add(key)
+        self._parts.demands.size(key, model.spec.scaling.max_replicas > 1)
         todo = plan(seen, self._settings, self._now())
         self._parts.watcher.follow(key, todo.follow)
         refused = await self._apply(seen, todo)
@@ -124,7 +127,14 @@ class Reconciler:
             return 0.0  # now that the results are recorded, their Jobs can go
         return None if todo.look_at is None else min(LONGEST_WAIT, max(0.0, todo.look_at - self._now()))
 
+    @property
+    def known(self) -> frozenset[Key]:
+        """Models that were there at their last look; one that went unnoticed is found by looking at it again."""
+        return frozenset(self._known)
+
     def _forget(self, key: Key) -> None:
+        self._known.discard(key)
+        self._parts.demands.size(key, False)
         self._parts.watcher.follow(key, None)
         self._parts.queue.forget(key)
         self._parts.told.gone(key)
@@ -140,7 +150,7 @@ class Reconciler:
                 await self._api.apply(intent)
             except Terminal as error:
                 log.error("%s/%s: refused: %s", seen.model.namespace, seen.model.name, error)
-                refused = refused or _refusal(intent, error, present)
+                refused = refused or _refusal(todo, intent, error, present)
             except LookupError as error:
                 raise Retry(str(error)) from error
         return refused
@@ -159,10 +169,15 @@ class Reconciler:
         return await self._api.apply_status(body)
 
 
-def _refusal(intent: Object, error: Terminal, present: Any) -> Failure | None:
+def _refusal(todo: Plan, intent: Object, error: Terminal, present: object) -> Failure | None:
     """What a refused intent means for the user. A volume that cannot grow may still be large enough: the pull tells."""
     if intent["kind"] == "PersistentVolumeClaim":
+        message = f"the API server refuses the volume: {error}"
         if present is not None:
-            return None
-        return Failure(reason=Reason.STORAGE_FAILED, message=f"the API server refuses the volume: {error}"[:2000])
+            failure = todo.pipeline.step.failure if todo.pipeline.step else None
+            if failure is None or failure.reason is not Reason.NO_SPACE:
+                return None
+            message = f"the volume is too small and cannot grow ({error}): delete its claim, and the weights are "
+            message += "pulled into a new one, or use a StorageClass with allowVolumeExpansion"
+        return Failure(reason=Reason.STORAGE_FAILED, message=message[:2000])
     return Failure(reason=Reason.INVALID_SPEC, message=f"the API server refuses the {intent['kind']}: {error}"[:2000])

@@ -20,7 +20,7 @@ from dormouse_api.status import (
     PullStatus,
     Volume,
 )
-from dormouse_operator import observed
+from dormouse_operator import reading
 from dormouse_operator.decide import coldstart
 from dormouse_operator.decide.facts import inspected
 from dormouse_operator.decide.names import served_names
@@ -62,7 +62,7 @@ def unreadable(raw: Mapping[str, Any], message: str, now: float) -> InferenceMod
 
     All else stays as it was, for it is the memory of what lies on the volume.
     """
-    old, generation = observed.read_status(raw), raw["metadata"].get("generation", 1)
+    old, generation = reading.read_status(raw), raw["metadata"].get("generation", 1)
     known = {c.type: c for c in old.conditions or ()}
     before = known.get(ConditionType.READY.value)
     verdict = Verdict.no(Reason.INVALID_SPEC, message)

@@ -17,6 +17,7 @@ import kopf
 from dormouse_api import names
 from dormouse_operator.errors import Retry, Terminal
 from dormouse_operator.queue import Key, Level, WorkQueue
+from dormouse_operator.reading import replica_failure
 from dormouse_operator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,10 @@ CHILDREN = (
 )
 """Nothing optional: one forbidden kind ends kopf, and with it the operator."""
 SPEC_ONLY = frozenset({names.MODEL_PLURAL, "deployments"})
-"""Kinds whose status is ours or says nothing new: only a new generation is worth a look."""
+"""Kinds whose status is ours or says nothing new (but for pods that are refused): the rest alone is worth a look."""
+
+
+REMEMBERED = 50_000
 
 
 class Lister(Protocol):
@@ -57,16 +61,20 @@ class Watch:
         name = meta["name"] if plural == names.MODEL_PLURAL else (meta.get("labels") or {}).get(names.LABEL_MODEL)
         if not name:
             return
-        if plural in SPEC_ONLY and self._nothing_new(plural, kind, meta):
+        if plural in SPEC_ONLY and self._nothing_new(plural, kind, body):
             return
         self._queue.add(Key(meta["namespace"], name), Level.LATER if kind is None else Level.SOON)
 
-    def _nothing_new(self, plural: str, kind: str | None, meta: dict[str, Any]) -> bool:
+    def _nothing_new(self, plural: str, kind: str | None, body: dict[str, Any]) -> bool:
+        meta = body["metadata"]
+        if len(self._generations) > REMEMBERED:
+            self._generations.clear()  # deletions nobody told of; what is not remembered is only looked at once more
         id_ = (plural, meta["uid"])
         if kind == "DELETED":
             self._generations.pop(id_, None)
             return False
-        seen = (meta.get("generation"), meta.get("deletionTimestamp"), meta.get("annotations"), meta.get("labels"))
+        fields = ("generation", "deletionTimestamp", "annotations", "labels")
+        seen = (*(meta.get(name) for name in fields), replica_failure(body) if plural == "deployments" else None)
         old, self._generations[id_] = self._generations.get(id_), seen
         return kind == "MODIFIED" and old == seen
 
@@ -163,14 +171,32 @@ class Kopf:
         )
 
 
-async def resync(lister: Lister, queue: WorkQueue, namespaces: Iterable[str]) -> int:
-    """Put every model into the queue, last in line; how many there are."""
-    count = 0
+async def resync(lister: Lister, queue: WorkQueue, namespaces: Iterable[str], known: Iterable[Key]) -> int:
+    """Put every model into the queue, last in line; how many there are.
+
+    `known` models are looked at even where the list has them no more: nobody may have told of their end.
+    """
+    keys = set(known)
     for namespace in tuple(namespaces) or (None,):
-        for item in await lister.list(names.MODEL_KIND, namespace):
-            queue.add(Key(item["metadata"]["namespace"], item["metadata"]["name"]), Level.LATER)
-            count += 1
-    return count
+        found = await lister.list(names.MODEL_KIND, namespace)
+        keys |= {Key(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found}
+    for key in sorted(keys):
+        queue.add(key, Level.LATER)
+    return len(keys)
+
+
+async def await_kinds(served: Callable[[str], Awaitable[bool]], pause: float = 2.0) -> None:
+    """Until the API server knows our kinds: kopf looks for them once only."""
+    while True:
+        try:
+            missing = [kind for kind in (names.MODEL_KIND, names.PROFILE_KIND) if not await served(kind)]
+        except (Retry, Terminal) as error:
+            log.warning("waiting for the API server: %s", error)
+            missing = ["?"]
+        if not missing:
+            return
+        log.warning("waiting for %s: install the chart's CRDs (kubectl apply --server-side -f crds/)", missing)
+        await asyncio.sleep(pause)
 
 
 async def resync_forever(again: Callable[[], Awaitable[int]], wake: asyncio.Event, every: float) -> None:

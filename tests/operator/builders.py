@@ -65,7 +65,7 @@ def job(stage: str, inputs: str, **more: Any) -> Job:
         "complete": False,
         "failed_reason": None,
         "failed_message": "",
-        "failed_at": 0.0,
+        "ended_at": 0.0,
     }
     return Job(**(base | more))
 

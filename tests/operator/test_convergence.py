@@ -18,6 +18,7 @@ async def test_any_order_of_events_converges_and_then_writes_nothing(events: lis
         await _happen(bench, event, crash)
     bench.world.fail_at = None
     bench.start()
+    await bench.pass_time(1)
     bench.world.wake("tiny", 5)
     await bench.settle()
     await bench.pass_time(4000)

@@ -118,33 +118,49 @@ def test_demand_is_the_sum_over_routers_and_its_peak_lasts_a_minute() -> None:
     clock = Clock()
     board = Board(clock)
     assert board.of(KEY) is None
-    assert board.take([told(tiny=(3, 4)), told(tiny=(5, 0), other=(1, 0))]) == {KEY, Key("ns", "other")}
+    began = {KEY: True, Key("ns", "other"): True}
+    assert board.take([told(tiny=(3, 4)), told(tiny=(5, 0), other=(1, 0))]) == began
     assert board.of(KEY) == Demand(12, 12)
     clock.now += 2
-    assert board.take([told(tiny=(1, 0), other=(1, 0))]) == {KEY}
+    assert board.take([told(tiny=(1, 0), other=(1, 0))]) == {KEY: False}, "no less, but no end either"
     assert board.of(KEY) == Demand(1, 12)
     clock.now += WINDOW + 1
     assert KEY in board.take([told(tiny=(1, 0), other=(1, 0))])
     assert board.of(KEY) == Demand(1, 1)
     clock.now += 1
-    board.take([])
+    assert board.take([])[KEY] is True
     assert board.of(KEY) == Demand(0, 1)
     clock.now += WINDOW + 1
     board.take([])
     assert board.of(KEY) is None, "nothing is remembered of a model that nobody calls"
 
 
-async def test_routers_are_found_by_name_and_asked() -> None:
-    changes: asyncio.Queue[Key] = asyncio.Queue()
-    body = told(tiny=(2, 1)).model_dump()
-    async with server({"/demand": lambda: web.json_response(body)}) as port:
-        demands = Demands(f"localhost:{port}", changes.put_nowait, 0.01)
+async def test_routers_are_found_by_name_and_a_change_matters_most_to_models_of_several_pods() -> None:
+    counts = iter([1, 2, 3, 0])
+    changes: list[Key] = []
+    over = asyncio.Event()
+
+    def changed(key: Key) -> None:
+        changes.append(key)
+        if changes.count(one) == 2 and changes.count(many) == 4:
+            over.set()
+
+    def answer() -> web.Response:
+        count = next(counts, 0)
+        return web.json_response(told(one=(count, 0), many=(count, 0)).model_dump())
+
+    one, many = Key("ns", "one"), Key("ns", "many")
+    async with server({"/demand": answer}) as port:
+        demands = Demands(f"localhost:{port}", changed, 0.01)
+        demands.size(many, True)
         task = asyncio.create_task(demands.run())
         async with asyncio.timeout(5):
-            assert await changes.get() == KEY
+            await over.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert demands.of(KEY) == Demand(3, 3)
+    assert changes.count(one) == 2, "it began, it ended"
+    assert changes.count(many) == 4
+    assert demands.of(many) == Demand(0, 3)
 
 
 async def test_without_an_address_nobody_is_asked() -> None:

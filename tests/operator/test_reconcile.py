@@ -7,9 +7,10 @@ import pytest
 from dormouse_api import names
 from dormouse_operator.errors import Retry, Terminal
 from dormouse_operator.queue import Key
+from dormouse_operator.watch import resync
 from tests.operator.bench import Bench
 from tests.operator.builders import COMMIT, failure
-from tests.operator.world import World, broken
+from tests.operator.world import World, broken, done
 
 Object = dict[str, Any]
 
@@ -241,3 +242,59 @@ async def test_a_deleted_model_leaves_nothing(bench: Bench) -> None:
     bench.world.remove(names.MODEL_KIND, "ns", "tiny")
     await bench.settle()
     assert [id_ for id_ in bench.world.objects if id_[0] != names.PROFILE_KIND] == []
+
+
+async def test_a_model_deleted_while_nobody_watched_is_forgotten_by_the_resync(bench: Bench) -> None:
+    key = bench.world.model("tiny")
+    await bench.settle()
+    assert bench.reconciler.known == {key}
+    bench.world.remove(names.MODEL_KIND, "ns", "tiny", told=False)
+    assert await resync(bench.world, bench.queue, [], bench.reconciler.known) == 1
+    await bench.settle()
+    assert bench.reconciler.known == frozenset()
+    assert bench.quiet.lost == [key]
+
+
+async def test_somebody_elses_objects_under_our_names_are_not_touched(bench: Bench) -> None:
+    bench.world.put("Deployment", "ns", "tiny-runtime", spec={"replicas": 3, "template": {"metadata": {"labels": {}}}})
+    bench.world.model("tiny")
+    await bench.work()
+    assert bench.condition() == ("False", "InvalidSpec")
+    assert "another name" in bench.message()
+    assert bench.replicas() == 3
+    assert {kind for kind, _, _ in bench.world.requests} == {names.MODEL_KIND}
+
+
+async def test_a_runtime_pod_the_cluster_refuses_is_told(bench: Bench) -> None:
+    bench.world.model("tiny")
+    await bench.settle()
+    bench.world.wake("tiny", 600)
+    await bench.work()
+    condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods=5"}
+    bench.world.put("Deployment", "ns", "tiny-runtime", status={"conditions": [condition]})
+    await bench.work()
+    assert bench.condition() == ("False", "Unschedulable")
+    assert "exceeded quota" in bench.message()
+
+
+@pytest.mark.parametrize(("space", "reason"), [("NoSpace", "StorageFailed"), ("Network", "Network")])
+async def test_a_volume_that_cannot_grow_matters_only_when_it_is_full(bench: Bench, space: str, reason: str) -> None:
+    bench.world.jobs["pull"] = lambda pod: broken(1, failure(space), bench.world.now)
+    bench.world.model("tiny")
+    await bench.settle()
+    error = Terminal("the storageclass must support resize", "PersistentVolumeClaim", 403)
+    bench.world.refuse["PersistentVolumeClaim"] = error
+    bench.world.model("tiny", storage={"size": "50Gi"})
+    await bench.settle()
+    assert bench.condition() == ("False", reason)
+
+
+async def test_a_job_that_ends_well_without_a_result_is_a_failure_that_is_tried_again(bench: Bench) -> None:
+    bench.world.jobs["inspect"] = lambda pod: done("hello")
+    bench.world.model("tiny")
+    await bench.settle()
+    assert bench.condition() == ("False", "JobFailed")
+    assert "version" in bench.message()
+    bench.world.jobs = World().jobs
+    await bench.pass_time(1000)
+    assert bench.condition() == ("True", "ScaledToZero")

@@ -94,10 +94,38 @@ async def test_a_resync_puts_every_model_last_in_line() -> None:
             return [body(namespace=namespace or "all", uid="1")]
 
     queue = WorkQueue()
-    assert await watch.resync(Lister(), queue, ["a", "b"]) == 2
+    assert await watch.resync(Lister(), queue, ["a", "b"], []) == 2
     assert [queue.take(), queue.take(), queue.take()] == [Key("a", "tiny"), Key("b", "tiny"), None]
-    assert await watch.resync(Lister(), queue, []) == 1
-    assert queue.take() == Key("all", "tiny")
+    assert await watch.resync(Lister(), queue, [], [Key("all", "gone"), Key("all", "tiny")]) == 2
+    assert [queue.take(), queue.take()] == [Key("all", "gone"), Key("all", "tiny")]
+
+
+async def test_kopf_starts_only_when_the_api_server_knows_our_kinds() -> None:
+    answers: list[bool | Exception] = [False, True, Retry("no answer"), True, True]
+
+    async def served(kind: str) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with asyncio.timeout(5):
+        await watch.await_kinds(served, pause=0.01)
+    assert answers == []
+
+
+def test_a_refused_pod_is_news_of_a_deployment() -> None:
+    queue = WorkQueue()
+    watched = watch.Watch(queue, lambda: None)
+    deployment = body(labels={"dormouse.dev/model": "tiny"})
+    watched.event("deployments", "ADDED", deployment)
+    queue.take()
+    queue.done(KEY)
+    condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    watched.event("deployments", "MODIFIED", deployment | {"status": {"replicas": 0}})
+    assert queue.take() is None
+    watched.event("deployments", "MODIFIED", deployment | {"status": {"conditions": [condition]}})
+    assert queue.take() == KEY
 
 
 async def test_a_resync_that_fails_is_tried_again() -> None:

@@ -227,6 +227,8 @@ class Quiet:
         self.demands: dict[Key, Demand] = {}
         self.statuses: list[tuple[InferenceModelStatus, InferenceModelStatus]] = []
         self.results: list[str] = []
+        self.sized: dict[Key, bool] = {}
+        self.lost: list[Key] = []
 
     def follow(self, key: Key, pod: Pod | None) -> None:
         self.followed[key] = pod
@@ -242,11 +244,16 @@ class Quiet:
     def of(self, key: Key) -> Demand | None:
         return self.demands.get(key)
 
+    def size(self, key: Key, wanted: bool) -> None:
+        self.sized[key] = wanted
+
     def told(self, model: Model, new: InferenceModelStatus) -> None:
         self.statuses.append((model.status, new))
 
     def seen(self, key: Key, status: InferenceModelStatus) -> None: ...
-    def gone(self, key: Key) -> None: ...
+
+    def gone(self, key: Key) -> None:
+        self.lost.append(key)
 
     def looked(self, result: str, seconds: float) -> None:
         self.results.append(result)

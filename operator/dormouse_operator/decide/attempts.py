@@ -56,6 +56,9 @@ def judge(o: Observed, stage: str, inputs: str, now: float) -> Stage:
             return Stage(Step.DONE, job.attempt, outcome, pod=pod)
     if job.complete and not pods:
         return Stage(Step.START, job.attempt + 1)  # the evidence went with the pods; running again is cheap
+    if job.complete:
+        message = f"Job {job.name} ended without a result: its image does not belong to this operator's version"
+        return _failed(o.model, job, Failure(reason=Reason.JOB_FAILED, message=message), _ended(job, pods[-1]), now)
     last = pods[-1] if pods else None
     failure = job_failure(job, last)
     if failure is None:
@@ -130,4 +133,4 @@ def read_outcome(end: Exit | None) -> Outcome | None:
 
 
 def _ended(job: Job, pod: Pod | None) -> float:
-    return job.failed_at or (pod.exit.finished if pod is not None and pod.exit is not None else 0.0)
+    return job.ended_at or (pod.exit.finished if pod is not None and pod.exit is not None else 0.0)

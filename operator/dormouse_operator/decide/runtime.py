@@ -32,7 +32,7 @@ def view(o: Observed, now: float) -> RuntimeView:
     alive = [p for p in o.pods_of("runtime") if not p.deleting and p.phase in ("Pending", "Running", "Unknown")]
     ready = [p for p in alive if p.ready_at is not None]
     if not alive:
-        return RuntimeView(0, 0)
+        return RuntimeView(0, 0, failure=_refused(o))
     if ready:
         return RuntimeView(len(alive), len(ready), ready[0])
     pod = alive[0]
@@ -42,6 +42,13 @@ def view(o: Observed, now: float) -> RuntimeView:
     end = pod.exit or pod.last_exit
     failure, state = _ended(pod, end) if end is not None else (None, None)
     return RuntimeView(len(alive), 0, pod, failure, state)
+
+
+def _refused(o: Observed) -> Failure | None:
+    if o.runtime is None or o.runtime.refused is None or o.runtime.replicas == 0:
+        return None
+    message = f"the cluster refuses the runtime pod: {o.runtime.refused}"
+    return Failure(reason=Reason.UNSCHEDULABLE, message=message[:2000])
 
 
 def _ended(pod: Pod, end: Exit) -> tuple[Failure | None, RuntimeState | None]:

@@ -46,18 +46,15 @@ def plan(o: Observed, settings: Settings, now: float) -> Plan:
     scale = decide(o.wish, bounds(o), o.demand, now)
     pods = view(o, now)
     ready_to_run = p.stage is None and p.blocked is None
-    frozen = not ready_to_run and _can_stay(o)
+    frozen = not ready_to_run and not p.hands_off and _can_stay(o)
     woken_at = _woken_at(o, scale)
     apply: list[Object] = []
     if ready_to_run or frozen:
         # first of all: a caller may be waiting for this wake
         apply.append(_deployment(o, p, scale.replicas, woken_at))
         apply.append(service.service(o.model))
-    apply.append(lease(o.model))
-    if p.needed_bytes is not None and not o.model.spec.storage.existing_claim and p.blocked is None:
-        apply.append(storage.claim(o.model, p.needed_bytes, o.claim))
-    if p.work is not None and p.step is not None and p.step.step is Step.START:
-        apply.append(jobs.job(o.model, p.work, p.step.attempt))
+    if not p.hands_off:
+        apply += [lease(o.model), *_stage_objects(o, p)]
     times = (scale.look_at, p.step.retry_at if p.step else None, pods.look_at)
     return Plan(
         pipeline=p,
@@ -71,6 +68,16 @@ def plan(o: Observed, settings: Settings, now: float) -> Plan:
         woken_at=woken_at,
         look_at=min((t for t in times if t is not None), default=None),
     )
+
+
+def _stage_objects(o: Observed, p: Pipeline) -> list[Object]:
+    """The volume once its size is known, and the Job of the stage that is to start."""
+    found: list[Object] = []
+    if p.needed_bytes is not None and not o.model.spec.storage.existing_claim and p.blocked is None:
+        found.append(storage.claim(o.model, p.needed_bytes, o.claim))
+    if p.work is not None and p.step is not None and p.step.step is Step.START:
+        found.append(jobs.job(o.model, p.work, p.step.attempt))
+    return found
 
 
 def bounds(o: Observed) -> Bounds:

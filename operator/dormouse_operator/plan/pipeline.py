@@ -35,12 +35,16 @@ class Pipeline:
     step: Stage | None = None
     work: Work | None = None
     blocked: Failure | None = None
+    hands_off: bool = False
+    """Nothing at all may be applied."""
     copy_failure: Failure | None = None
     """The quantized copy could not be made, and another engine serves instead."""
 
 
 def run(o: Observed, settings: Settings, now: float) -> Pipeline:
     """The pipeline of `o`. `o.jobs` may be None only where `needs_jobs` says so."""
+    if problem := _foreign(o):
+        return Pipeline(facts=known.recorded(o.model), blocked=problem, hands_off=True)
     if o.profile is None:
         return Pipeline(facts=known.recorded(o.model), blocked=_no_profile(o, settings))
     p = _inspect(o, settings, now)
@@ -63,6 +67,18 @@ def needs_jobs(o: Observed, settings: Settings) -> bool:
         return True
     p = run(replace(o, jobs=()), settings, 0.0)
     return p.stage is not None
+
+
+def _foreign(o: Observed) -> Failure | None:
+    """An object of somebody else under a name we would use: to apply over it would destroy it."""
+    for (kind, name), raw in o.raw.items():
+        meta = raw["metadata"]
+        ours = (meta.get("labels") or {}).get(LABEL_MODEL) == o.model.name
+        owned = any(owner["uid"] == o.model.uid for owner in meta.get("ownerReferences") or ())
+        if kind != "PersistentVolumeClaim" and not ours and not owned:
+            message = f"{kind} {name} exists and is not Dormouse's: give the model another name, or remove the {kind}"
+            return Failure(reason=Reason.INVALID_SPEC, message=message)
+    return None
 
 
 def _no_profile(o: Observed, settings: Settings) -> Failure:

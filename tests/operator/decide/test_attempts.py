@@ -50,7 +50,7 @@ def of(**more: Any) -> Pod:
             id="the Job itself tries again, and the reason is told",
         ),
         pytest.param(
-            [inspect(failed_reason="BackoffLimitExceeded", failed_at=NOW - 1)],
+            [inspect(failed_reason="BackoffLimitExceeded", ended_at=NOW - 1)],
             [of(phase="Failed", exit=ended(1, failure("Network")))],
             Step.FAILED,
             0,
@@ -58,7 +58,7 @@ def of(**more: Any) -> Pod:
             id="the Job gave up: wait",
         ),
         pytest.param(
-            [inspect(failed_reason="BackoffLimitExceeded", failed_at=NOW - 100)],
+            [inspect(failed_reason="BackoffLimitExceeded", ended_at=NOW - 100)],
             [of(phase="Failed", exit=ended(1, failure("Network")))],
             Step.START,
             1,
@@ -66,7 +66,7 @@ def of(**more: Any) -> Pod:
             id="waited long enough",
         ),
         pytest.param(
-            [inspect(failed_reason="PodFailurePolicy", failed_at=NOW - 9999, generation=0)],
+            [inspect(failed_reason="PodFailurePolicy", ended_at=NOW - 9999, generation=0)],
             [of(phase="Failed", exit=ended(42, failure("Gated")))],
             Step.START,
             1,
@@ -74,7 +74,7 @@ def of(**more: Any) -> Pod:
             id="another generation: what was permanent may be cured",
         ),
         pytest.param(
-            [inspect(failed_reason="DeadlineExceeded", failed_at=NOW)],
+            [inspect(failed_reason="DeadlineExceeded", ended_at=NOW)],
             [],
             Step.FAILED,
             0,
@@ -82,7 +82,7 @@ def of(**more: Any) -> Pod:
             id="deadline",
         ),
         pytest.param(
-            [inspect(failed_reason="BackoffLimitExceeded", failed_at=NOW)],
+            [inspect(failed_reason="BackoffLimitExceeded", ended_at=NOW)],
             [],
             Step.FAILED,
             0,
@@ -106,7 +106,7 @@ def of(**more: Any) -> Pod:
             id="no node",
         ),
         pytest.param(
-            [inspect(attempt=1, name="second"), inspect(failed_reason="x", failed_at=NOW)],
+            [inspect(attempt=1, name="second"), inspect(failed_reason="x", ended_at=NOW)],
             [of(job="second")],
             Step.RUNNING,
             1,

@@ -1,0 +1,109 @@
+"""API objects as the API server really sends them, read into values."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dormouse_api.lease import parse_time
+from dormouse_operator import reading
+from dormouse_operator.observed import Exit
+
+Object = dict[str, Any]
+AT = "2026-11-21T13:20:00Z"
+SECONDS = parse_time(AT)
+
+
+def pod(**status: Any) -> Object:
+    labels = {"app.kubernetes.io/component": "pull", "batch.kubernetes.io/job-name": "j"}
+    return {"metadata": {"name": "p", "uid": "u", "labels": labels, "creationTimestamp": AT}, "status": status}
+
+
+def condition(kind: str, value: str, **more: str) -> Object:
+    return {"type": kind, "status": value, "lastTransitionTime": AT} | more
+
+
+def test_a_fresh_pod() -> None:
+    seen = reading.read_pod(pod())
+    assert (seen.component, seen.job, seen.phase, seen.created) == ("pull", "j", "Pending", SECONDS)
+    assert (seen.ip, seen.exit, seen.waiting, seen.ready_at, seen.unschedulable) == ("", None, None, None, None)
+
+
+def test_a_pod_without_a_node() -> None:
+    seen = reading.read_pod(
+        pod(conditions=[condition("PodScheduled", "False", reason="Unschedulable", message="0/1 nodes")])
+    )
+    assert (seen.unschedulable, seen.unschedulable_since, seen.scheduled_at) == ("0/1 nodes", SECONDS, None)
+
+
+def test_a_serving_pod_that_was_restarted_beside_a_mesh() -> None:
+    ours = {
+        "name": "runtime",
+        "restartCount": 2,
+        "state": {"running": {"startedAt": AT}},
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "m", "finishedAt": AT}},
+    }
+    mesh = {"name": "istio-proxy", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    ready = [condition("Ready", "True"), condition("PodScheduled", "True")]
+    seen = reading.read_pod(pod(podIP="10.0.0.1", phase="Running", conditions=ready, containerStatuses=[mesh, ours]))
+    assert (seen.ready_at, seen.scheduled_at, seen.started_at, seen.restarts) == (SECONDS, SECONDS, SECONDS, 2)
+    assert seen.last_exit == Exit(1, "Error", "m", SECONDS)
+    assert seen.waiting is None
+
+
+@pytest.mark.parametrize(
+    ("conditions", "complete", "failed"),
+    [
+        ([], False, None),
+        ([condition("Complete", "True")], True, None),
+        ([condition("Failed", "False")], False, None),
+        ([condition("FailureTarget", "True", reason="PodFailurePolicy")], False, "PodFailurePolicy"),
+        ([condition("Failed", "True", reason="BackoffLimitExceeded", message="m")], False, "BackoffLimitExceeded"),
+    ],
+)
+def test_a_job(conditions: list[Object], complete: bool, failed: str | None) -> None:
+    annotations = {"dormouse.dev/attempt": "2", "dormouse.dev/generation": "5"}
+    meta = {"name": "j", "uid": "u", "labels": {"dormouse.dev/inputs": "i"}, "annotations": annotations}
+    seen = reading.read_job({"metadata": meta, "status": {"conditions": conditions}})
+    assert (seen.attempt, seen.generation, seen.inputs) == (2, 5, "i")
+    assert (seen.complete, seen.failed_reason) == (complete, failed)
+    assert seen.ended_at == (SECONDS if complete or failed else 0.0)
+
+
+def test_a_claim() -> None:
+    spec = {"resources": {"requests": {"storage": "3Gi"}}}
+    raw: Object = {"metadata": {"name": "c", "uid": "u"}, "spec": spec, "status": {"phase": "Bound"}}
+    seen = reading.read_claim(raw)
+    assert seen is not None
+    assert (seen.bound, seen.lost, seen.deleting, seen.requested) == (True, False, False, "3Gi")
+    raw["metadata"]["deletionTimestamp"] = AT
+    going = reading.read_claim(raw)
+    assert going is not None
+    assert going.deleting, "a claim in use stays Bound while it goes"
+    assert reading.read_claim(None) is None
+
+
+def test_a_deployment() -> None:
+    meta = {"annotations": {"dormouse.dev/woken-at": "2026-11-21T13:20:00.000000Z"}}
+    raw: Object = {"metadata": meta, "spec": {"replicas": 0, "template": {}}}
+    seen = reading.read_runtime(raw)
+    assert seen is not None
+    assert (seen.replicas, seen.woken_at, seen.refused) == (0, SECONDS, None)
+    meta["deletionTimestamp"] = {}
+    assert reading.read_runtime(raw) is None
+
+
+def test_a_lease_nobody_has_renewed_yet() -> None:
+    assert reading.read_lease(None) is None
+    assert reading.read_lease({"metadata": {}, "spec": {}}) is None
+    wish = reading.read_lease({"spec": {"renewTime": "2026-11-21T13:20:00.000000Z", "leaseDurationSeconds": 5}})
+    assert wish is not None
+    assert wish.ends == SECONDS + 5
+
+
+def test_a_model_of_another_version() -> None:
+    raw: Object = {"metadata": {"namespace": "n", "name": "m", "uid": "u"}, "spec": {"source": {"uri": "ftp://x"}}}
+    with pytest.raises(ValidationError):
+        reading.read_model(raw)
+    raw["spec"]["source"]["uri"] = "hf://org/name"
+    assert reading.read_model(raw | {"status": {"bytes": "many"}}).status.bytes is None
