@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from dev.images.oci import Image, Store
 _CERTIFICATES = Path("/etc/ssl/certs")
 _BUNDLE = _CERTIFICATES / "ca-certificates.crt"
 _UV_CACHE = "/root/.cache/uv"
+_MOST_IMAGES = 1000  # intermediate ones count; a change of our own code makes about 5, and 5 MB
 _HEARTBEAT_SECONDS = 15.0
 
 
@@ -76,6 +78,14 @@ class Buildah:
         target = f"oci:{self._store.folder.name}:{name}"
         self._run("push", "--quiet", "--signature-policy", str(self._policy()), local, target)
         return self._store.image(name)
+
+    def tidy(self) -> None:
+        """Starts the builder's cache anew once it is large: the next build takes a minute or two more."""
+        images = self._storage / "root" / "overlay-images"
+        if images.is_dir() and len(list(images.iterdir())) > _MOST_IMAGES:
+            cache.say("images: clearing the builder's cache")
+            with _only_one(self._storage / ".lock"):
+                shutil.rmtree(self._storage / "root")
 
     def _policy(self) -> Path:
         policy = self._storage / "policy.json"

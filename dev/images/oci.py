@@ -11,6 +11,7 @@ import io
 import json
 import platform
 import tarfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,28 @@ class Store:
             if _name(entry) == name:
                 return self._read(_blob(entry))
         raise KeyError(f"no image {name} in {self.folder}")
+
+    def keep_newest(self, count: int, also: Iterable[Image] = ()) -> list[str]:
+        """Forgets all but the newest `count` images of each repository, and the blobs that only they used.
+
+        Those in `also` stay whatever their age. Returns the forgotten names.
+        """
+        used_now = {image.manifest.digest for image in also}
+        entries = json.loads((self.folder / "index.json").read_text())["manifests"]
+        kept, seen = [], Counter[str]()
+        for entry in reversed(entries):
+            repository = str(_name(entry)).partition(":")[0]
+            seen[repository] += 1
+            if seen[repository] <= count or entry["digest"] in used_now:
+                kept.append(entry)
+        if len(kept) == len(entries):
+            return []
+        (self.folder / "index.json").write_text(json.dumps(_index(kept[::-1])))
+        used = {self.path(blob) for entry in kept for blob in self._read(_blob(entry)).blobs}
+        for path in self._blobs.iterdir():
+            if path not in used:
+                path.unlink()
+        return [str(_name(entry)) for entry in entries if entry not in kept]
 
     def settings(self, image: Image) -> dict[str, Any]:
         """The `config` object of an image: Env, Entrypoint, User and so on."""

@@ -16,6 +16,9 @@ from dev.images.buildah import Buildah, ImageError
 from dev.images.node import Node
 from dev.images.oci import Image, Store
 
+_KEPT = 8
+"""Builds kept of each image: a few branches and clones can go back and forth without building."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -42,7 +45,10 @@ class Workshop:
             raise ImageError(f"no image {', '.join(sorted(unknown))}; there are {', '.join(recipes.NAMES)}")
         with self._alone():
             self._store.create()
-            return [self._made(recipe) for recipe in known]
+            made = [self._made(recipe) for recipe in known]
+            self._store.keep_newest(_KEPT, [item.image for item in made])
+            self._builder.tidy()
+        return made
 
     def ship(self, layout: Layout, made: Sequence[Made]) -> list[str]:
         """Brings images into the node of a running cluster; returns the names that are new there or moved."""

@@ -67,6 +67,20 @@ def test_an_unknown_image_is_a_key_error(store: Store) -> None:
         store.image("nobody:1")
 
 
+def test_only_the_newest_builds_are_kept_with_what_they_share(store: Store) -> None:
+    base = layer(store, "base", b"0")
+    images = {n: store.add_image(f"one:{n}", [base, layer(store, "own", bytes([n]))], {}) for n in range(4)}
+    other = store.add_image("other:1", [base], {})
+    assert store.keep_newest(2, [images[0]]) == ["one:1"]
+    assert store.keep_newest(2) == ["one:0"]
+    assert [store.image("one:3"), store.image("one:2"), store.image("other:1")] == [images[3], images[2], other]
+    with pytest.raises(KeyError):
+        store.image("one:1")
+    assert store.path(base).exists()
+    assert not store.path(images[0].layers[1]).exists()
+    assert store.keep_newest(2) == []
+
+
 def test_an_archive_leaves_out_what_the_receiver_has(store: Store) -> None:
     base, own = layer(store, "base", b"0" * 50_000), layer(store, "own", b"1")
     image = store.add_image("one:1", [base, own], SETTINGS)
