@@ -14,6 +14,7 @@ from dormouse_runtime import engines, settings
 from dormouse_runtime.engines import base, transformers_args, vllm_args
 
 ATTEMPT = Attempt(engine=Engine.VLLM, model_dir="/models/abc")
+HF_HOST = transformers_args.Host(python="python3", scratch=Path("/tmp/d"), cpus=2.5, version="5.19.0")
 HOST = vllm_args.Host(python="python3", address="0.0.0.0", scratch=Path("/tmp/d"), cpus=4, version="0.32.0")
 
 
@@ -147,7 +148,7 @@ def test_stages_are_read_from_the_log(line: str, stage: Stage | None) -> None:
 
 def test_the_transformers_command() -> None:
     attempt = Attempt(engine=Engine.TRANSFORMERS, model_dir="/models/abc", quantization="nf4")
-    command = transformers_args.command(config(), attempt, "python3", Path("/tmp/d"), 2.5)
+    command = transformers_args.command(config(), attempt, HF_HOST)
     module = "dormouse_runtime.engines.transformers"
     assert command.argv == ("python3", "-P", "-m", module, "/models/abc", "nf4")
     assert (command.env["HF_HUB_OFFLINE"], command.env["OMP_NUM_THREADS"]) == ("1", "2")
@@ -159,3 +160,5 @@ def test_every_engine_of_the_api_has_an_adapter() -> None:
     for engine, adapter in made.items():
         assert adapter.command(Attempt(engine=engine, model_dir="/models/abc")).argv
         assert adapter.stage_of(f"{base.STAGE_MARK}loading") is Stage.LOADING
+        attempts = [Attempt(engine=engine, model_dir=folder) for folder in ("/models/abc", "/models/def")]
+        assert len({adapter.identity(attempt) for attempt in attempts}) == 2

@@ -13,6 +13,7 @@ import pytest
 from dormouse_api.conditions import Reason
 from dormouse_api.results import MAX_MESSAGE
 from dormouse_api.runtime import Stage
+from dormouse_runtime.supervisor.memory import AGAIN
 from tests.runtime.scripted import engine
 from tests.runtime.scripted.pod import Pod, scripted, until
 
@@ -79,6 +80,29 @@ def test_the_next_engine_serves_and_the_state_says_why_the_first_does_not(
     (passed,) = state.passed
     assert (passed.engine, passed.reason) == ("vllm", reason)
     assert words in passed.message
+
+
+def test_a_refusal_that_is_sure_is_not_asked_for_again(tmp_path: Path) -> None:
+    for run in range(2):
+        pod = scripted(tmp_path, "unsupported", "serve")
+        try:
+            assert pod.ready()
+            (passed,) = pod.state().passed
+            assert passed.reason is Reason.UNSUPPORTED
+            assert (AGAIN in passed.message, passed.seconds == 0) == (run > 0, run > 0)
+            assert (engine.UNSUPPORTED in pod.log()) is (run == 0)  # the engine was started the first time only
+        finally:
+            pod.close()
+
+
+def test_the_last_engine_is_asked_whatever_is_known(tmp_path: Path) -> None:
+    for _ in range(2):
+        pod = scripted(tmp_path, "unsupported")
+        try:
+            assert pod.end() == 1
+            assert AGAIN not in pod.last_word().passed[0].message
+        finally:
+            pod.close()
 
 
 def test_an_engine_that_takes_too_long_is_passed_over_with_its_last_line(start: Start) -> None:

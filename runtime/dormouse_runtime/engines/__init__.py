@@ -25,7 +25,8 @@ def adapters(settings: Settings) -> Mapping[Engine, Adapter]:
     return {
         Engine.VLLM: vllm_args.adapter(settings.config, host),
         Engine.TRANSFORMERS: transformers_args.adapter(
-            settings.config, settings.python, settings.scratch, settings.cpus
+            settings.config,
+            transformers_args.Host(settings.python, settings.scratch, settings.cpus, _version("transformers")),
         ),
     }
 

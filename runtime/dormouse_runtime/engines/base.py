@@ -31,10 +31,12 @@ class Command:
 
 @dataclass(frozen=True)
 class Adapter:
-    """One engine: both functions are pure."""
+    """One engine: all functions are pure."""
 
     command: Callable[[Attempt], Command]
     stage_of: Callable[[str], Stage | None]
+    identity: Callable[[Attempt], str]
+    """Everything that decides whether the engine can serve the attempt: version, weights, flags."""
 
 
 def marked_stage(line: str) -> Stage | None:

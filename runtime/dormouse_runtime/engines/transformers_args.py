@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse_api.runtime import Attempt, RuntimeConfig
@@ -10,22 +11,37 @@ from dormouse_runtime.engines.base import Adapter, Command, marked_stage
 MODULE = "dormouse_runtime.engines.transformers"
 
 
-def adapter(config: RuntimeConfig, python: str, scratch: Path, cpus: float) -> Adapter:
+@dataclass(frozen=True)
+class Host:
+    """Where it runs."""
+
+    python: str
+    scratch: Path
+    cpus: float
+    version: str
+    """transformers' version."""
+
+
+def adapter(config: RuntimeConfig, host: Host) -> Adapter:
     """The transformers engine as the supervisor sees it."""
-    return Adapter(command=lambda attempt: command(config, attempt, python, scratch, cpus), stage_of=marked_stage)
+    return Adapter(
+        command=lambda attempt: command(config, attempt, host),
+        stage_of=marked_stage,
+        identity=lambda attempt: "\0".join([host.version, config.model_dump_json(), attempt.model_dump_json()]),
+    )
 
 
-def command(config: RuntimeConfig, attempt: Attempt, python: str, scratch: Path, cpus: float) -> Command:
+def command(config: RuntimeConfig, attempt: Attempt, host: Host) -> Command:
     """The process that serves `attempt`; it reads the rest from DORMOUSE_RUNTIME, as the supervisor did."""
     return Command(
-        argv=(python, "-P", "-m", MODULE, attempt.model_dir, attempt.quantization),
+        argv=(host.python, "-P", "-m", MODULE, attempt.model_dir, attempt.quantization),
         env={
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
-            "HF_HOME": str(scratch / "hf"),
-            "HF_MODULES_CACHE": str(scratch / "hf" / "modules"),
+            "HF_HOME": str(host.scratch / "hf"),
+            "HF_MODULES_CACHE": str(host.scratch / "hf" / "modules"),
             "TOKENIZERS_PARALLELISM": "false",
-            "OMP_NUM_THREADS": str(max(1, int(cpus))),
+            "OMP_NUM_THREADS": str(max(1, int(host.cpus))),
             "PYTHONUNBUFFERED": "1",
         },
         preload=tuple(sorted(Path(attempt.model_dir).glob("*.safetensors"))) if config.device == "cpu" else (),

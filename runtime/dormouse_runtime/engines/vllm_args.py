@@ -38,7 +38,11 @@ class Host:
 
 def adapter(config: RuntimeConfig, host: Host) -> Adapter:
     """vLLM as the supervisor sees it."""
-    return Adapter(command=lambda attempt: command(config, attempt, host), stage_of=stage_of)
+    return Adapter(
+        command=lambda attempt: command(config, attempt, host),
+        stage_of=stage_of,
+        identity=lambda attempt: cache_key(config, host, arguments(config, attempt, host, host.scratch)),
+    )
 
 
 def command(config: RuntimeConfig, attempt: Attempt, host: Host) -> Command:

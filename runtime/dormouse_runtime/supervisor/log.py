@@ -13,9 +13,7 @@ _SECRETS = (
     re.compile(r"\bhf_[A-Za-z0-9]{8,}"),
     re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"),
     re.compile(r"(?i)(?<=bearer )\S+"),
-    re.compile(
-        r"""(?i)(?:api[_-]?key|access[_-]?key|secret|password|token)["']?\s*[=:]\s*["']?([^\s,'"}]{8,})"""
-    ),
+    re.compile(r"""(?i)(?:api[_-]?key|access[_-]?key|secret|password|token)["']?\s*[=:]\s*["']?([^\s,'"}]{8,})"""),
 )
 
 

@@ -22,6 +22,7 @@ from dormouse_runtime.settings import Settings
 from dormouse_runtime.supervisor import choose, http
 from dormouse_runtime.supervisor.child import Child, on_standard_output
 from dormouse_runtime.supervisor.log import EngineLog
+from dormouse_runtime.supervisor.memory import Memory
 from dormouse_runtime.supervisor.preload import Preload, available_memory
 from dormouse_runtime.supervisor.reap import Reaper
 from dormouse_runtime.supervisor.timeline import Timeline
@@ -43,6 +44,7 @@ class Supervisor:
         self._timing = settings.timing
         self._reaper = Reaper()
         self._restarts = 0
+        self._memory = Memory(Path(settings.config.cache_dir))
         self.timeline = timeline
         self.stopping = asyncio.Event()
         self.child: Child | None = None
@@ -86,6 +88,10 @@ class Supervisor:
         if absent := _absent(attempt):
             return choose.missing(attempt, absent)
         adapter = self._engines[attempt.engine]
+        # The last engine is always asked: a pod must not fail by heart.
+        last = attempt == self._settings.config.attempts[-1]
+        if not last and (refused := self._memory.recall(adapter.identity(attempt))):
+            return refused
         command = adapter.command(attempt)
         ready_line = asyncio.Event()
         self.log = EngineLog(self._listener(adapter, ready_line))
@@ -103,7 +109,10 @@ class Supervisor:
         timed_out = not child.exited.done()
         await child.kill()
         seconds = time.monotonic() - began
-        return choose.judge(attempt, choose.Ending(child.exited.result(), seconds, tuple(self.log.lines), timed_out))
+        ending = choose.Ending(child.exited.result(), seconds, tuple(self.log.lines), timed_out)
+        passed = choose.judge(attempt, ending)
+        self._memory.keep(adapter.identity(attempt), passed)
+        return passed
 
     def _listener(self, adapter: Adapter, moved: asyncio.Event) -> _Listener:
         return _Listener(adapter, self.timeline, moved)

@@ -33,7 +33,7 @@ def main() -> int:
         module = "tests.runtime.scripted.engine"
         return Command((sys.executable, "-m", module, part, str(setup.config.serving_port)))
 
-    adapter = Adapter(command=command, stage_of=marked_stage)
+    adapter = Adapter(command=command, stage_of=marked_stage, identity=lambda attempt: attempt.model_dir)
     return asyncio.run(serve(setup, dict.fromkeys(Engine, adapter)))
 
 

@@ -140,11 +140,14 @@ def scripted(folder: Path, *parts: str, **fields: Any) -> Pod:
     attempts = []
     for number, part in enumerate(parts):
         weights = folder / str(number) / part
-        weights.mkdir(parents=True)
+        weights.mkdir(parents=True, exist_ok=True)
         if part != "missing":
             (weights / "config.json").write_text("{}")
         attempts.append(Attempt(engine=(Engine.VLLM, Engine.TRANSFORMERS)[number % 2], model_dir=str(weights)))
-    config = make_config(attempts=tuple(attempts), **{"start_seconds": 10, "drain_seconds": 3, **fields})
+    config = make_config(
+        attempts=tuple(attempts),
+        **{"start_seconds": 10, "drain_seconds": 3, "cache_dir": str(folder / "cache"), **fields},
+    )
     return Pod(folder, config, [sys.executable, "-m", "tests.runtime.scripted"])
 
 
