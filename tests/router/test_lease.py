@@ -10,7 +10,7 @@ from dormouse_api.lease import FOREVER, Wish
 from dormouse_router.cluster import ClusterError
 from dormouse_router.dataplane import lease
 from dormouse_router.dataplane.lane import Lane
-from dormouse_router.dataplane.lease import LeaseKeeper, Traffic, next_write, wanted, working
+from dormouse_router.dataplane.lease import Around, LeaseKeeper, Traffic, next_write, wanted, working
 from tests.router.fakes import FakeCluster, until
 
 NOW = 1_000_000.0
@@ -93,9 +93,8 @@ class Bench:
         self.lane = Lane(("default", "tiny"))
         self.idle_seconds: float | None = 300.0
         self.written = 0
-        self.keeper = LeaseKeeper(
-            self.cluster, self.lane, "me", lambda: self.idle_seconds, self.clock, self.clock, self._wrote
-        )
+        around = Around(self.cluster, "me", self.clock, self.clock, self._wrote)
+        self.keeper = LeaseKeeper(around, self.lane, lambda: self.idle_seconds)
 
     def _wrote(self) -> None:
         self.written += 1

@@ -67,22 +67,29 @@ def wanted(now: float, traffic: Traffic) -> Wish:
     return Wish(min(now, traffic.ends - duration), duration)
 
 
-class LeaseKeeper:
-    """The Lease of one model. `idle_seconds` is asked each time, because the model's spec may change."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What every keeper of a router is given."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        lane: Lane,
-        holder: str,
-        idle_seconds: Callable[[], float | None],
-        wall: Callable[[], float],
-        monotonic: Callable[[], float],
-        wrote: Callable[[], None],
-    ) -> None:
-        """`idle_seconds` returns None when the model is gone. `wrote` is called after every write, for the metrics."""
-        self._cluster, self._lane, self._holder = cluster, lane, holder
-        self._idle_seconds, self._wall, self._monotonic, self._wrote = idle_seconds, wall, monotonic, wrote
+    cluster: Cluster
+    holder: str
+    """Who the Lease says wrote it."""
+    wall: Callable[[], float]
+    """Seconds since the epoch."""
+    steady: Callable[[], float]
+    """Monotonic seconds: the lanes' time."""
+    wrote: Callable[[], None]
+    """Called after every write, for the metrics."""
+
+
+class LeaseKeeper:
+    """The Lease of one model."""
+
+    def __init__(self, around: Around, lane: Lane, idle_seconds: Callable[[], float | None]) -> None:
+        """`idle_seconds` is asked each time, because the spec may change; None: the model is gone."""
+        self._cluster, self._lane, self._holder = around.cluster, lane, around.holder
+        self._idle_seconds, self._wall, self._monotonic = idle_seconds, around.wall, around.steady
+        self._wrote = around.wrote
         self._state: LeaseState | None = None
         self._last_write = 0.0
         self._poke = asyncio.Event()

@@ -1,7 +1,6 @@
-"""`gateway.Gateway`: find the model, hold the call if it sleeps, send it to an engine, count it, keep the model awake.
+"""`gateway.Gateway`: finds the model, opens exchanges with its engines, and keeps it awake while they last.
 
-Owns the order of these and what may be tried again: until an engine's first byte a call may move to another
-engine, or back into the hold; after it, never.
+Owns the lanes and the lease keepers, one of each per model in use here, and what starts and ends them.
 """
 
 import asyncio
@@ -13,20 +12,14 @@ from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Key, Record
 from dormouse_router.cluster import Cluster, ClusterError
 from dormouse_router.dataplane.balance import pick
+from dormouse_router.dataplane.exchange import Exchange
 from dormouse_router.dataplane.hold import Hold, failed, gone
 from dormouse_router.dataplane.lane import Lane
-from dormouse_router.dataplane.lease import LeaseKeeper
-from dormouse_router.dataplane.upstream import Answer, Connection, Pool, Unreachable
-from dormouse_router.gateway import Call, Headers, Refusal
+from dormouse_router.dataplane.lease import Around, LeaseKeeper
+from dormouse_router.dataplane.upstream import Pool
+from dormouse_router.gateway import Call, Refusal
 from dormouse_router.metrics import Metrics, Row
 from dormouse_router.settings import Settings
-
-AVOID_SECONDS = 1.0
-"""How long an engine that could not be reached is passed over."""
-REACH_SECONDS = 15.0
-"""From the first engine that could not be reached to giving a call up: pods come and go within that."""
-LOST_REQUESTS = 2
-"""Engines that may take a request and die before their first byte: more, and it is the request that kills them."""
 
 
 class DataPlane:
@@ -34,7 +27,6 @@ class DataPlane:
 
     def __init__(self, catalog: Catalog, cluster: Cluster, settings: Settings) -> None:
         self.catalog, self.settings = catalog, settings
-        self._cluster = cluster
         self.pool = Pool(settings.connect_timeout, settings.silence_timeout)
         self.clock = asyncio.get_running_loop().time
         self.hold = Hold(catalog, self.clock, self.wake, settings)
@@ -43,6 +35,7 @@ class DataPlane:
         self._unloads: set[asyncio.Task[None]] = set()
         self._turn = 0
         self.metrics = Metrics(self._rows)
+        self._around = Around(cluster, settings.pod_name, time.time, self.clock, self._wrote)
         catalog.listeners.append(self._changed)
 
     # ------------------------------------------------------------------ gateway.Gateway
@@ -61,8 +54,8 @@ class DataPlane:
         entry = self.catalog.get(record.key)
         return entry is not None and bool(entry.endpoints)
 
-    def open(self, call: Call) -> "Opened":
-        return Opened(self, call)
+    def open(self, call: Call) -> Exchange:
+        return Exchange(self, self.lane(call.record.key), call)
 
     async def load(self, record: Record, keep_alive: float | None = None) -> float:
         call = Call(record, "", b"", "", keep_alive=keep_alive)
@@ -77,19 +70,18 @@ class DataPlane:
         lane = self.lane(record.key)
         lane.linger, lane.idle_since = 0.0, self.clock()
         try:
-            await self._keepers[record.key].unload()
+            await self._keeper(lane).unload()
         except ClusterError as error:
             if error.status != 404:
                 text = f"The model '{record.name}' could not be unloaded: {error} Try again."
                 raise Refusal(503, text, retry_after=1.0) from error
 
     async def awake_until(self, record: Record) -> float | None:
-        keeper = self._keepers.get(record.key)
-        if keeper is not None and keeper.ends is not None:
+        keeper = self._keeper(self.lane(record.key))
+        if keeper.ends is not None:
             return keeper.ends
-        self.lane(record.key)
         try:
-            wish = await self._keepers[record.key].read()
+            wish = await keeper.read()
         except ClusterError:
             return None
         return wish.ends if wish is not None else None
@@ -97,22 +89,22 @@ class DataPlane:
     def exposition(self) -> tuple[bytes, str]:
         return self.metrics.exposition()
 
-    # ------------------------------------------------------------------ for Opened
+    # ------------------------------------------------------------------ for Exchange
 
     def lane(self, key: Key) -> Lane:
         lane = self.lanes.get(key)
         if lane is None:
-            self.lanes[key] = lane = Lane(key)
-            self._keepers[key] = LeaseKeeper(
-                self._cluster,
-                lane,
-                self.settings.pod_name,
-                lambda: self._idle_seconds(lane),
-                time.time,
-                self.clock,
-                self._wrote,
-            )
+            self._enter(lane := Lane(key))
         return lane
+
+    def _enter(self, lane: Lane) -> LeaseKeeper:
+        self.lanes[lane.key] = lane
+        self._keepers[lane.key] = keeper = LeaseKeeper(self._around, lane, lambda: self._idle_seconds(lane))
+        return keeper
+
+    def _keeper(self, lane: Lane) -> LeaseKeeper:
+        """The lane's keeper; a model that was deleted and made anew meanwhile gets another."""
+        return self._keepers.get(lane.key) or self._enter(lane)
 
     def choose(self, lane: Lane, call: Call) -> Endpoint | None:
         """An engine for `call`, or None: its model must wake first. Raises Refusal."""
@@ -122,7 +114,7 @@ class DataPlane:
         self._turn += 1
         chosen = pick(entry.endpoints, self.clock(), self._turn)
         if chosen is not None:
-            self._keepers[lane.key].start()
+            self._keeper(lane).start()
         elif entry.record.failed and not entry.endpoints:
             raise failed(entry.record)
         return chosen
@@ -150,7 +142,7 @@ class DataPlane:
     def wake(self, lane: Lane, entry: Entry) -> None:
         """Begin the one wake of a model that sleeps, unless it is under way."""
         if lane.wake(self.clock(), entry.record.spec.scaling.hold_seconds):
-            self._keepers[lane.key].refresh()
+            self._keeper(lane).refresh()
 
     async def close(self) -> None:
         """Write the last leases and close every connection."""
@@ -194,137 +186,3 @@ def unknown(name: str) -> Refusal:
         '{"model": "<org>/<name>"}, or `kubectl apply` an InferenceModel that names it.'
     )
     return Refusal(404, text, code="model_not_found", param="model")
-
-
-class Opened:
-    """One call, as an async context manager: inside it an engine's answer is at hand and counted in flight."""
-
-    __slots__ = ("_answer", "_call", "_connection", "_endpoint", "_lane", "_plane", "_since", "hold_seconds", "record")
-
-    def __init__(self, plane: DataPlane, call: Call) -> None:
-        self._plane, self._call = plane, call
-        self._lane = plane.lane(call.record.key)
-        self._since = 0.0
-        self._endpoint: Endpoint | None = None
-        self._connection: Connection | None = None
-        self._answer: Answer | None = None
-        self.hold_seconds = 0.0
-        self.record = call.record
-
-    async def __aenter__(self) -> "Opened":
-        self._since = self._plane.clock()
-        try:
-            await self._begin()
-        except BaseException as error:
-            self._ended(error)
-            raise
-        self._lane.stats.first_byte.observe(self._plane.clock() - self._since)
-        return self
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._ended(error)
-
-    # ------------------------------------------------------------------ gateway.Upstream
-
-    @property
-    def status(self) -> int:
-        return self.chunks.status
-
-    @property
-    def headers(self) -> Headers:
-        return self.chunks.headers
-
-    @property
-    def chunks(self) -> Answer:
-        assert self._answer is not None  # noqa: S101 - only inside the context
-        return self._answer
-
-    async def body(self) -> bytes:
-        return await self.chunks.body()
-
-    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
-        tokens = self._lane.stats.tokens
-        tokens[0] += prompt_tokens
-        tokens[1] += completion_tokens
-
-    # ------------------------------------------------------------------ inside
-
-    async def _begin(self) -> None:
-        plane, call = self._plane, self._call
-        give_up, lost = 0.0, 0
-        while True:
-            endpoint = plane.choose(self._lane, call)
-            if endpoint is None:
-                endpoint = await self._hold()
-            try:
-                await self._try(endpoint)
-            except Unreachable as error:
-                kept = self._connection is not None and self._connection.reused
-                lost += error.sent and not kept
-                self._release()
-                give_up = give_up or plane.clock() + REACH_SECONDS
-                if lost >= LOST_REQUESTS or plane.clock() > give_up:
-                    text = f"The engine of '{call.record.name}' could not be reached: {error}. Try again."
-                    raise Refusal(502, text, code="engine_unreachable", retry_after=1.0) from error
-            else:
-                return
-
-    async def _hold(self) -> Endpoint:
-        plane = self._plane
-        asked = plane.clock()
-        endpoint = await plane.hold.wait(self._lane, self._call, self._since)
-        self.hold_seconds += plane.clock() - asked
-        entry = plane.catalog.get(self.record.key)
-        if entry is not None:
-            self.record = entry.record  # what was not known before the wake: the commit, the engine
-        return endpoint
-
-    async def _try(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        endpoint.in_flight += 1
-        self._lane.in_flight += 1
-        pool = self._plane.pool
-        kept = pool.take(endpoint.host, endpoint.port)
-        try:
-            self._connection = connection = kept or await pool.connect(endpoint.host, endpoint.port)
-            self._answer = answer = connection.send(self._head(endpoint), self._call.body)
-            await answer.head()
-        except Unreachable:
-            if kept is None:  # a stale kept connection says nothing about the engine
-                endpoint.avoid_until = self._plane.clock() + AVOID_SECONDS
-            raise
-
-    def _head(self, endpoint: Endpoint) -> bytes:
-        call = self._call
-        head = (
-            f"POST {call.path} HTTP/1.1\r\nhost: {endpoint.host}:{endpoint.port}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(call.body)}\r\nx-request-id: {call.request_id}\r\n"
-        ).encode()
-        for header in call.headers:
-            head += b"%b: %b\r\n" % header
-        return head + b"\r\n"
-
-    def _release(self) -> None:
-        endpoint, connection = self._endpoint, self._connection
-        if endpoint is not None:
-            endpoint.in_flight -= 1
-            self._lane.in_flight -= 1
-            if connection is not None:
-                self._plane.pool.give_back(endpoint.host, endpoint.port, connection)
-        self._endpoint = self._connection = None
-
-    def _ended(self, error: BaseException | None) -> None:
-        reached = self._endpoint is not None
-        status = self._answer.status if self._answer is not None and reached else 0
-        self._release()
-        stats, now = self._lane.stats, self._plane.clock()
-        if isinstance(error, Refusal):
-            status = error.status
-            stats.refuse(error.code or str(status))
-        elif error is not None:
-            status = 499 if isinstance(error, asyncio.CancelledError) else 502
-        stats.answered(self._call.dialect, status, now - self._since)
-        if reached:
-            self._plane.finish(self._lane, self._call)
-        else:
-            self._plane.forget(self._lane)

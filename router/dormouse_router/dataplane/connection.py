@@ -1,0 +1,249 @@
+"""One HTTP/1.1 connection to an engine, and the answer that comes over it, and nothing more than engines need.
+
+Owns sending a request, taking its answer as the bytes arrive, pausing an engine whose client reads too slowly, and
+noticing that it died. No parsing of bodies, no redirects, no TLS. Which connection a request takes is `upstream.py`'s.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httptools
+
+from dormouse_router.gateway import Headers, Refusal, UpstreamCut
+
+HIGH_WATER = 256 * 1024
+"""Bytes waiting for a slow client beyond which its engine is not read any more."""
+MAX_BODY = 64 * 1024 * 1024
+MAX_HEAD = 64 * 1024
+SMALL = 64 * 1024
+KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 15_000))
+"""A pod that vanished without a word is noticed within half a minute, even in the silence before the first token."""
+
+
+class Unreachable(Exception):  # noqa: N818
+    """No byte of an answer came. `sent`: the request may have reached the engine."""
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class Answer:
+    """One answer of an engine, as its bytes arrive. Iterating it gives the body's pieces."""
+
+    __slots__ = ("_connection", "_error", "_waiter", "complete", "headers", "parts", "size", "started", "status")
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+        self.status = 0
+        self.headers: Headers = []
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.started = False
+        """Its head is whole."""
+        self.complete = False
+
+    def wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        if not self.complete:
+            self._error = error
+            self.wake()
+
+    async def head(self) -> None:
+        """Until the head has come. Raises Unreachable when it never will."""
+        while not self.started:
+            if self._error is not None:
+                raise self._error
+            await self._more()
+
+    async def read(self) -> bytes:
+        """All that has arrived, at least a byte; b"" at the end. Raises UpstreamCut when the engine died."""
+        while not self.parts:
+            if self.complete:
+                return b""
+            if self._error is not None:
+                raise UpstreamCut(str(self._error))
+            await self._more()
+        parts = self.parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.parts = []
+        self.size = 0
+        self._connection.resume()
+        return data
+
+    async def _more(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self.read()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def body(self) -> bytes:
+        """The whole body. Raises UpstreamCut when it breaks off or is larger than MAX_BODY."""
+        parts: list[bytes] = []
+        size = 0
+        while data := await self.read():
+            parts.append(data)
+            size += len(data)
+            if size > MAX_BODY:
+                raise UpstreamCut(f"the engine's answer is larger than {MAX_BODY} bytes")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an engine, with at most one request on it."""
+
+    def __init__(self) -> None:
+        self.dead = False
+        self.reused = False
+        self.idle_since = 0.0
+        self.activity = 0
+        """Grows with everything received: two equal readings far apart are a silence."""
+        self.last_activity = -1
+        self.answer: Answer | None = None
+        self._transport: Any = None
+        self._parser: Any = None
+        self._paused = False
+        self._framed = False
+        self._head_size = 0
+
+    # ------------------------------------------------------------------ asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._parser = httptools.HttpResponseParser(self)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def data_received(self, data: bytes) -> None:
+        self.activity += 1
+        answer = self.answer
+        if answer is None:  # an engine speaks only when asked
+            self.abort()
+            return
+        if not answer.started:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD + len(data):
+                self.lost("the engine's answer has too many headers")
+                self.abort()
+                return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.lost(f"the engine answered what is not HTTP: {error}")
+            self.abort()
+            return
+        if answer.size > HIGH_WATER and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        answer.wake()
+
+    def eof_received(self) -> None:
+        answer = self.answer
+        if answer is not None and answer.started and not self._framed:
+            answer.complete = True  # a body without a length ends with the connection
+            answer.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.dead = True
+        self.lost(f"the engine closed the connection{f' ({exc})' if exc else ''}")
+
+    def lost(self, why: str) -> None:
+        answer = self.answer
+        if answer is not None:
+            answer.fail(UpstreamCut(why) if answer.started else Unreachable(why, sent=True))
+
+    def silent(self, seconds: float) -> None:
+        """Give the engine up after this long without a byte. No other engine is asked: it would take as long again."""
+        why = f"The engine said nothing for {seconds:.0f} s."
+        if self.answer is not None:
+            self.answer.fail(UpstreamCut(why) if self.answer.started else Refusal(504, why, code="engine_timeout"))
+        self.abort()
+
+    # ------------------------------------------------------------------ the parser's side
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        answer = self.answer
+        if answer is not None:
+            name = name.lower()
+            if name == b"content-length" or name == b"transfer-encoding":
+                self._framed = True
+            answer.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        answer = self.answer
+        status = self._parser.get_status_code()
+        if answer is not None and status >= 200:
+            answer.status = status
+            answer.started = True
+        elif answer is not None:
+            answer.headers.clear()
+
+    def on_body(self, body: bytes) -> None:
+        answer = self.answer
+        if answer is not None:
+            answer.parts.append(body)
+            answer.size += len(body)
+
+    def on_message_complete(self) -> None:
+        answer = self.answer
+        if answer is not None and answer.started:
+            answer.complete = True
+            if not self._parser.should_keep_alive():
+                self.dead = True
+
+    # ------------------------------------------------------------------ the pool's side
+
+    def send(self, head: bytes, body: bytes) -> Answer:
+        """Send a request. Its answer arrives in what is returned."""
+        self.answer = answer = Answer(self)
+        self._framed = False
+        self._head_size = 0
+        self.last_activity = -1
+        if len(body) <= SMALL:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines([head, body])
+        return answer
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    @property
+    def reusable(self) -> bool:
+        """The answer was read to its end and the engine keeps the connection open."""
+        answer = self.answer
+        return (
+            not self.dead
+            and not self._paused
+            and answer is not None
+            and answer.complete
+            and not self._transport.get_write_buffer_size()
+        )
+
+    def abort(self) -> None:
+        self.dead = True
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,171 @@
+"""One call from its arrival to the end of its answer: held if its model sleeps, sent to an engine, counted.
+
+Owns what may be tried again: until an engine's first byte a call may move to another engine, or back into the hold;
+after it, never. Where engines are and what keeps a model awake is the plane's.
+"""
+
+import asyncio
+from typing import Protocol
+
+from dormouse_router.catalog.catalog import Catalog, Endpoint
+from dormouse_router.dataplane.connection import Answer, Connection, Unreachable
+from dormouse_router.dataplane.hold import Hold
+from dormouse_router.dataplane.lane import Lane
+from dormouse_router.dataplane.upstream import Pool
+from dormouse_router.gateway import Call, Headers, Refusal
+
+AVOID_SECONDS = 1.0
+"""How long an engine that could not be reached is passed over."""
+REACH_SECONDS = 15.0
+"""From the first engine that could not be reached to giving a call up: pods come and go within that."""
+LOST_REQUESTS = 2
+"""Engines that may take a request and die before their first byte: more, and it is the request that kills them."""
+
+
+class Plane(Protocol):
+    """What an exchange needs of `plane.DataPlane`."""
+
+    catalog: Catalog
+    pool: Pool
+    hold: Hold
+
+    def clock(self) -> float: ...
+
+    def choose(self, lane: Lane, call: Call) -> Endpoint | None: ...
+
+    def finish(self, lane: Lane, call: Call) -> None: ...
+
+    def forget(self, lane: Lane) -> None: ...
+
+
+class Exchange:
+    """One call, as an async context manager: inside it an engine's answer is at hand and counted in flight."""
+
+    __slots__ = ("_answer", "_call", "_connection", "_endpoint", "_lane", "_plane", "_since", "hold_seconds", "record")
+
+    def __init__(self, plane: Plane, lane: Lane, call: Call) -> None:
+        self._plane, self._lane, self._call = plane, lane, call
+        self._since = 0.0
+        self._endpoint: Endpoint | None = None
+        self._connection: Connection | None = None
+        self._answer: Answer | None = None
+        self.hold_seconds = 0.0
+        self.record = call.record
+
+    async def __aenter__(self) -> "Exchange":
+        self._since = self._plane.clock()
+        try:
+            await self._begin()
+        except BaseException as error:
+            self._ended(error)
+            raise
+        self._lane.stats.first_byte.observe(self._plane.clock() - self._since)
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._ended(error)
+
+    # ------------------------------------------------------------------ gateway.Upstream
+
+    @property
+    def status(self) -> int:
+        return self.chunks.status
+
+    @property
+    def headers(self) -> Headers:
+        return self.chunks.headers
+
+    @property
+    def chunks(self) -> Answer:
+        assert self._answer is not None  # noqa: S101 - only inside the context
+        return self._answer
+
+    async def body(self) -> bytes:
+        return await self.chunks.body()
+
+    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
+        tokens = self._lane.stats.tokens
+        tokens[0] += prompt_tokens
+        tokens[1] += completion_tokens
+
+    # ------------------------------------------------------------------ inside
+
+    async def _begin(self) -> None:
+        plane, call = self._plane, self._call
+        give_up, lost = 0.0, 0
+        while True:
+            endpoint = plane.choose(self._lane, call)
+            if endpoint is None:
+                endpoint = await self._hold()
+            try:
+                await self._try(endpoint)
+            except Unreachable as error:
+                kept = self._connection is not None and self._connection.reused
+                lost += error.sent and not kept
+                self._release()
+                give_up = give_up or plane.clock() + REACH_SECONDS
+                if lost >= LOST_REQUESTS or plane.clock() > give_up:
+                    text = f"The engine of '{call.record.name}' could not be reached: {error}. Try again."
+                    raise Refusal(502, text, code="engine_unreachable", retry_after=1.0) from error
+            else:
+                return
+
+    async def _hold(self) -> Endpoint:
+        plane = self._plane
+        asked = plane.clock()
+        endpoint = await plane.hold.wait(self._lane, self._call, self._since)
+        self.hold_seconds += plane.clock() - asked
+        entry = plane.catalog.get(self.record.key)
+        if entry is not None:
+            self.record = entry.record  # what was not known before the wake: the commit, the engine
+        return endpoint
+
+    async def _try(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        endpoint.in_flight += 1
+        self._lane.in_flight += 1
+        pool = self._plane.pool
+        kept = pool.take(endpoint.host, endpoint.port)
+        try:
+            self._connection = connection = kept or await pool.connect(endpoint.host, endpoint.port)
+            self._answer = answer = connection.send(self._head(endpoint), self._call.body)
+            await answer.head()
+        except Unreachable:
+            if kept is None:  # a stale kept connection says nothing about the engine
+                endpoint.avoid_until = self._plane.clock() + AVOID_SECONDS
+            raise
+
+    def _head(self, endpoint: Endpoint) -> bytes:
+        call = self._call
+        head = (
+            f"POST {call.path} HTTP/1.1\r\nhost: {endpoint.host}:{endpoint.port}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(call.body)}\r\nx-request-id: {call.request_id}\r\n"
+        ).encode()
+        for header in call.headers:
+            head += b"%b: %b\r\n" % header
+        return head + b"\r\n"
+
+    def _release(self) -> None:
+        endpoint, connection = self._endpoint, self._connection
+        if endpoint is not None:
+            endpoint.in_flight -= 1
+            self._lane.in_flight -= 1
+            if connection is not None:
+                self._plane.pool.give_back(endpoint.host, endpoint.port, connection)
+        self._endpoint = self._connection = None
+
+    def _ended(self, error: BaseException | None) -> None:
+        reached = self._endpoint is not None
+        status = self._answer.status if self._answer is not None and reached else 0
+        self._release()
+        stats, now = self._lane.stats, self._plane.clock()
+        if isinstance(error, Refusal):
+            status = error.status
+            stats.refuse(error.code or str(status))
+        elif error is not None:
+            status = 499 if isinstance(error, asyncio.CancelledError) else 502
+        stats.answered(self._call.dialect, status, now - self._since)
+        if reached:
+            self._plane.finish(self._lane, self._call)
+        else:
+            self._plane.forget(self._lane)
