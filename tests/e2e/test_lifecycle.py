@@ -1,0 +1,100 @@
+"""A model's life beside the main road: another revision, another name, removal without a trace, kept weights."""
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from dormouse_api.conditions import ConditionType
+from dormouse_api.names import LABEL_MODEL, weights_name
+from tests.e2e.cluster import Object
+from tests.e2e.samples import FRANCE, MIB, PARIS, model, repository
+from tests.e2e.story import ROUTER, Story, chat, condition, raw_chat
+
+CHILDREN = ("pods", "jobs", "deployments", "services", "leases", "persistentvolumeclaims")
+
+
+async def test_another_revision_is_pulled_and_served(story: Story) -> None:
+    name = await story.scripted("rolling")
+    before = await story.ready(name, "ScaledToZero")
+    repo = before["spec"]["source"]["uri"].removeprefix("hf://")
+    commit = await asyncio.to_thread(story.hub.publish, repo, repository(32 * 1024, seed=1), "v2")
+    assert commit != before["status"]["commit"]
+    change = {"spec": {"source": {"revision": "v2"}}}
+    await story.cluster.patch("inferencemodels", story.namespace, name, change)
+
+    def rolled(items: list[Object]) -> bool:
+        return any(commit in str(item["spec"]) for item in items)
+
+    assert await chat(name, FRANCE) == PARIS, "the old revision serves while the new one is pulled"
+    await story.cluster.until("deployments", story.namespace, rolled, f"{name}: a deployment of the new commit")
+    found = await story.ready(name)
+    assert found["status"]["commit"] == commit
+    pulled = condition(found, ConditionType.MODEL_PULLED)
+    assert (pulled.status, commit in pulled.message) == ("True", True)
+    assert await chat(name, FRANCE) == PARIS
+    new = await story.pod(name, "runtime")
+    assert commit in str(new["spec"]["containers"][0]["env"])
+
+
+async def test_other_names_reach_the_same_model(story: Story) -> None:
+    alias = story.name("Organisation") + "/Nick:v1"
+    name = await story.scripted("named", aliases=[alias])
+    await story.ready(name, "ScaledToZero")
+    for called in (name, alias, f"{story.namespace}/{name}"):
+        assert await chat(called, FRANCE) == PARIS
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=60) as http:
+        question = {"model": alias.lower(), "prompt": FRANCE, "stream": False}
+        answer = (await http.post("/api/generate", json=question)).json()
+    assert (answer["response"], answer["model"]) == (PARIS, alias.lower())
+
+
+async def test_a_deleted_model_leaves_nothing(story: Story) -> None:
+    name = await story.scripted("leaving")
+    await story.ready(name, "ScaledToZero")
+    assert await chat(name, FRANCE) == PARIS
+    for resource in ("deployments", "services", "leases", "persistentvolumeclaims", "pods"):
+        assert await _children(story, resource, name), resource
+    await story.cluster.delete("inferencemodels", story.namespace, name)
+    for resource in CHILDREN:
+        none = _gone(name)
+        await story.cluster.until(resource, story.namespace, none, f"{name}: no {resource}", seconds=60)
+    answer = await raw_chat(name, FRANCE)
+    assert answer.status_code == 404
+    assert name in answer.json()["error"]["message"]
+
+
+async def test_kept_weights_are_adopted_without_another_pull(story: Story) -> None:
+    name, repo = story.name("kept"), await story.publish("kept", 4 * MIB)
+    body = model(name, repo, storage={"reclaimPolicy": "Retain"})
+    await story.apply(body)
+    await story.ready(name, "ScaledToZero")
+    claim = await story.cluster.get("persistentvolumeclaims", story.namespace, weights_name(name))
+    assert claim is not None
+    await story.cluster.delete("inferencemodels", story.namespace, name)
+    gone = _gone(name)
+    await story.cluster.until("deployments", story.namespace, gone, f"{name}: no deployment", seconds=60)
+    already = len(_sent(story, repo))
+    await story.apply(body)
+    await story.ready(name, "ScaledToZero")
+    again = await story.cluster.get("persistentvolumeclaims", story.namespace, weights_name(name))
+    assert again is not None
+    assert again["metadata"]["uid"] == claim["metadata"]["uid"]
+    assert sum(_sent(story, repo)[already:]) < MIB, "more came than the inspection's look at the tensors"
+    assert await chat(name, FRANCE) == PARIS
+
+
+async def _children(story: Story, resource: str, name: str) -> list[Object]:
+    return await story.cluster.find(resource, story.namespace, f"{LABEL_MODEL}={name}")
+
+
+def _gone(name: str) -> Any:
+    def holds(items: list[Object]) -> bool:
+        return not [item for item in items if item["metadata"].get("labels", {}).get(LABEL_MODEL) == name]
+
+    return holds
+
+
+def _sent(story: Story, repo: str) -> list[int]:
+    """Bytes of weights the hub sent, request by request."""
+    return [entry["sent"] for entry in story.hub.log() if f"_cdn/{repo}/" in entry["path"] and entry["method"] == "GET"]
