@@ -96,9 +96,9 @@ class Kube:
         """The object, or None."""
         return await self._call("GET", kind, RESOURCES[kind].path(namespace, name))
 
-    async def served(self, kind: str) -> bool:
-        """Whether the API server knows `kind` (its CRD is installed)."""
-        return await self._call("GET", kind, RESOURCES[kind].path(None), query={"limit": "1"}) is not None
+    async def served(self, kind: str, namespace: str | None) -> bool:
+        """Whether the API server knows `kind` (its CRD is installed), asked in a namespace we may read."""
+        return await self._call("GET", kind, RESOURCES[kind].path(namespace), query={"limit": "1"}) is not None
 
     async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
         """Every object of `kind` that matches `selector`, read in pages."""

@@ -63,7 +63,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             resync.set()
 
         kopf = watch.Kopf(watch.Watch(queue, profile_changed).event, settings)
-        watching = asyncio.create_task(_watch(kube, kopf), name="watch")
+        somewhere = settings.namespaces[0] if settings.namespaces else None
+        watching = asyncio.create_task(_watch(kube, somewhere, kopf), name="watch")
         workers = [asyncio.create_task(work(queue, reconciler.look), name="worker") for _ in range(settings.workers)]
         others = {
             "events": recorder.run(),
@@ -97,8 +98,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await served.cleanup()
 
 
-async def _watch(kube: Kube, kopf: watch.Kopf) -> None:
-    await watch.await_kinds(kube.served)
+async def _watch(kube: Kube, namespace: str | None, kopf: watch.Kopf) -> None:
+    await watch.await_kinds(lambda kind: kube.served(kind, namespace))
     await kopf.run()
 
 

@@ -190,12 +190,11 @@ async def await_kinds(served: Callable[[str], Awaitable[bool]], pause: float = 2
     while True:
         try:
             missing = [kind for kind in (names.MODEL_KIND, names.PROFILE_KIND) if not await served(kind)]
+            if not missing:
+                return
+            log.warning("waiting for %s: install the chart's CRDs (kubectl apply --server-side -f crds/)", missing)
         except (Retry, Terminal) as error:
             log.warning("waiting for the API server: %s", error)
-            missing = ["?"]
-        if not missing:
-            return
-        log.warning("waiting for %s: install the chart's CRDs (kubectl apply --server-side -f crds/)", missing)
         await asyncio.sleep(pause)
 
 

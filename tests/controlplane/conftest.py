@@ -15,6 +15,7 @@ from tests.controlplane.operatorprocess import Models, OperatorProcess
 
 _HERE = Path(__file__).parent
 _numbers = itertools.count(1)
+SHARED = "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,12 +57,6 @@ def rest(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def models(rest: Rest, namespace: str) -> Models:
-    """InferenceModels in the test's own namespace."""
-    return Models(rest, namespace)
-
-
-@pytest.fixture
 def kubelet(rest: Rest) -> Iterator[Kubelet]:
     """Plays the pods' lives; what the stages do can be changed by the test."""
     with Kubelet(rest) as playing:
@@ -69,9 +64,34 @@ def kubelet(rest: Rest) -> Iterator[Kubelet]:
     assert not playing.errors
 
 
+@pytest.fixture(scope="session")
+def shared(plane: ControlPlane, rest: Rest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """One operator for all tests that leave it alone, on a namespace of its own: starting one costs seconds."""
+    plane.kubectl("create", "namespace", SHARED)
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    with OperatorProcess(plane.kubeconfig, log, DORMOUSE_NAMESPACES=SHARED) as started:
+        yield started
+
+
+@pytest.fixture
+def models(rest: Rest, kubelet: Kubelet, shared: OperatorProcess) -> Iterator[Models]:
+    """InferenceModels that the shared operator cares for; names must differ from test to test."""
+    assert shared.alive(), shared.log.read_text()[-2000:]
+    found = Models(rest, SHARED)
+    yield found
+    found.remove()
+    assert "the look failed" not in shared.log.read_text()
+
+
+@pytest.fixture
+def own_models(rest: Rest, namespace: str) -> Models:
+    """InferenceModels in the test's own namespace."""
+    return Models(rest, namespace)
+
+
 @pytest.fixture
 def operator(plane: ControlPlane, namespace: str, tmp_path: Path, rest: Rest) -> Iterator[OperatorProcess]:
-    """The operator, watching the test's own namespace."""
+    """An operator of the test's own, to be killed, frozen and counted; it watches the test's own namespace."""
     process = OperatorProcess(plane.kubeconfig, tmp_path / "operator.log", DORMOUSE_NAMESPACES=namespace)
     with process as started:
         yield started

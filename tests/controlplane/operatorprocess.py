@@ -23,9 +23,12 @@ T = TypeVar("T")
 Object = dict[str, Any]
 MODELS = f"/apis/{names.API_VERSION}/namespaces"
 AGENT = "dormouse-operator"
+CONTROLLER = "dormouse.dev/operator"
+PATIENCE = 90.0
+"""Seconds until a test gives up: seconds suffice on an idle machine, and builds may share this one."""
 
 
-def until(what: Callable[[], T | None], seconds: float = 20, why: str = "") -> T:
+def until(what: Callable[[], T | None], seconds: float = PATIENCE, why: str = "") -> T:
     """The first truthy answer of `what`, asked again and again; an AssertionError with `why` at the deadline."""
     deadline = time.monotonic() + seconds
     while True:
@@ -143,7 +146,7 @@ class Models:
     def condition(self, name: str, kind: str = "Ready") -> Object:
         return next((c for c in self.status(name).get("conditions", []) if c["type"] == kind), {})
 
-    def await_reason(self, name: str, reason: str, kind: str = "Ready", seconds: float = 30) -> Object:
+    def await_reason(self, name: str, reason: str, kind: str = "Ready", seconds: float = PATIENCE) -> Object:
         """The condition once it says `reason`."""
 
         def look() -> Object | None:
@@ -166,8 +169,27 @@ class Models:
         spec = self.child("apps/v1", "deployments", names.runtime_name(name)).get("spec")
         return int(spec["replicas"]) if spec else None
 
-    def jobs(self) -> list[str]:
-        return sorted(job["metadata"]["name"] for job in self.child("batch/v1", "jobs").get("items", []))
+    def remove(self) -> None:
+        """Delete all models; what they own goes with them, in its own time."""
+        self.rest.request("DELETE", f"{MODELS}/{self.namespace}/{names.MODEL_PLURAL}")
+
+    def jobs(self, name: str = "") -> list[str]:
+        """Names of the Jobs of one model, or of all."""
+        return self._of("batch/v1", "jobs", name)
+
+    def pods(self, name: str) -> list[str]:
+        """Names of the runtime pods."""
+        return [pod for pod in self._of("v1", "pods", name) if f"{name}-runtime-" in pod]
+
+    def _of(self, group: str, plural: str, name: str) -> list[str]:
+        found = self.child(group, plural).get("items", [])
+        wanted = [o["metadata"] for o in found if not name or o["metadata"]["labels"].get(names.LABEL_MODEL) == name]
+        return sorted(meta["name"] for meta in wanted)
+
+    def events(self, name: str) -> list[Object]:
+        """The operator's own Events on a model."""
+        found = self.child("events.k8s.io/v1", "events").get("items", [])
+        return [e for e in found if e["reportingController"] == CONTROLLER and e["regarding"]["name"] == name]
 
 
 def writes(plane: ControlPlane, namespace: str) -> list[Object]:

@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from dev.cluster.controlplane import ControlPlane
 from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure, Outcome
 from dormouse_api.runtime import Passed, RuntimeState, Stage
 from tests.controlplane.kubelet import COMMIT, Kubelet, failed, inspected, running, stamp, succeeded
-from tests.controlplane.operatorprocess import Models, OperatorProcess, until
+from tests.controlplane.operatorprocess import Models, until
 
 
 def said(reason: Reason, message: str = "do this to cure it") -> str:
@@ -20,33 +19,25 @@ def said(reason: Reason, message: str = "do this to cure it") -> str:
     ("reason", "code"),
     [(Reason.GATED, 42), (Reason.UNAUTHORIZED, 42), (Reason.NO_SPACE, 42), (Reason.NETWORK, 1), (Reason.STALLED, 1)],
 )
-def test_a_pull_that_fails_says_why(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models, reason: Reason, code: int
-) -> None:
+def test_a_pull_that_fails_says_why(kubelet: Kubelet, models: Models, reason: Reason, code: int) -> None:
     kubelet.script["pull"] = lambda pod: failed(code, said(reason))
-    models.apply("sick")
-    ready = models.await_reason("sick", reason.value)
+    name = f"sick-{reason.lower()}"
+    models.apply(name)
+    ready = models.await_reason(name, reason.value)
     assert ready["status"] == "False"
     assert ready["message"].startswith("do this to cure it")
-    assert models.condition("sick", "ModelPulled")["reason"] == reason.value
-    events = until(
-        lambda: [
-            e
-            for e in models.child("events.k8s.io/v1", "events").get("items", [])
-            if e["reason"] == reason.value and e["type"] == "Warning"
-        ],
-        why="a warning event",
-    )
-    assert events[0]["regarding"]["name"] == "sick"
+    assert models.condition(name, "ModelPulled")["reason"] == reason.value
+    warned = until(lambda: [e for e in models.events(name) if e["type"] == "Warning"], why="a warning event")
+    assert {e["reason"] for e in warned} == {reason.value}
 
 
 def test_a_permanent_failure_ends_its_job_at_once_and_a_changed_spec_tries_again(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
+    kubelet: Kubelet, models: Models
 ) -> None:
     kubelet.script["inspect"] = lambda pod: failed(42, said(Reason.UNAUTHORIZED))
     models.apply("locked")
     models.await_reason("locked", "Unauthorized")
-    (name,) = models.jobs()
+    (name,) = models.jobs("locked")
     job = until(
         lambda: (models.child("batch/v1", "jobs", name).get("status") or {}).get("conditions"), why="the Job ends"
     )
@@ -56,7 +47,7 @@ def test_a_permanent_failure_ends_its_job_at_once_and_a_changed_spec_tries_again
     models.await_reason("locked", "ScaledToZero")
 
 
-def test_an_engine_that_fails_says_so_and_recovers(kubelet: Kubelet, operator: OperatorProcess, models: Models) -> None:
+def test_an_engine_that_fails_says_so_and_recovers(kubelet: Kubelet, models: Models) -> None:
     passed = Passed(engine="vllm", reason=Reason.OUT_OF_MEMORY, message="needs 3 GB more: choose int4", seconds=2)
     state = RuntimeState(stage=Stage.FAILED, model="weak", commit=COMMIT, passed=(passed,), failure=passed)
     last = {"exitCode": 1, "message": state.model_dump_json(), "startedAt": stamp(), "finishedAt": stamp()}
@@ -76,7 +67,7 @@ def test_an_engine_that_fails_says_so_and_recovers(kubelet: Kubelet, operator: O
 
 
 def test_a_pod_that_finds_no_node_is_waking_first_and_unschedulable_when_it_lasts(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
+    kubelet: Kubelet, models: Models
 ) -> None:
     kubelet.unbound.add("runtime")
     models.apply("homeless")
@@ -84,29 +75,25 @@ def test_a_pod_that_finds_no_node_is_waking_first_and_unschedulable_when_it_last
     models.wake("homeless", 600)
     models.await_reason("homeless", "Unschedulable", kind="RuntimeAvailable")
     assert models.condition("homeless")["reason"] == "Waking"
-    ready = models.await_reason("homeless", "Unschedulable", seconds=25)
+    ready = models.await_reason("homeless", "Unschedulable")
     assert ready["status"] == "False"
     assert "no node can run pod" in ready["message"]
     kubelet.unbound.clear()
     models.await_reason("homeless", "Serving")
 
 
-def test_a_missing_profile_is_named_and_its_coming_is_noticed(
-    plane: ControlPlane, kubelet: Kubelet, operator: OperatorProcess, models: Models
-) -> None:
-    models.apply("picky", profile=f"special-{models.namespace}")
+def test_a_missing_profile_is_named_and_its_coming_is_noticed(kubelet: Kubelet, models: Models) -> None:
+    models.apply("picky", profile="special")
     ready = models.await_reason("picky", "ProfileNotFound")
-    assert f"special-{models.namespace}" in ready["message"]
+    assert "RuntimeProfile special" in ready["message"]
     spec = {"image": "runtime:2", "device": "cpu", "kvCacheMemory": "1Gi"}
-    meta = {"name": f"special-{models.namespace}"}
+    meta = {"name": "special"}
     body = {"apiVersion": "dormouse.dev/v1alpha1", "kind": "RuntimeProfile", "metadata": meta, "spec": spec}
     kubelet.rest.request("POST", "/apis/dormouse.dev/v1alpha1/runtimeprofiles", body)
     models.await_reason("picky", "ScaledToZero")
 
 
-def test_weights_that_no_engine_can_serve_as_asked_are_refused_with_the_fix(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
-) -> None:
+def test_weights_that_no_engine_can_serve_as_asked_are_refused_with_the_fix(kubelet: Kubelet, models: Models) -> None:
     kubelet.script["inspect"] = lambda pod: succeeded(inspected(native_quantization="gptq"))
     models.apply("mixed", quantization="int4")
     ready = models.await_reason("mixed", "InvalidSpec")

@@ -10,10 +10,9 @@ from dormouse_api.names import PORT_ADMIN, weights_name
 from dormouse_api.results import Outcome, Progress, PullResult
 from dormouse_api.runtime import Passed, RuntimeState, Stage, StageAt
 from tests.controlplane.kubelet import COMMIT, POD_IP, Kubelet, Object, inspected, pulled, running, succeeded
-from tests.controlplane.operatorprocess import Models, OperatorProcess, until
+from tests.controlplane.operatorprocess import Models, until
 
 OTHER = "f" * 40
-CONTROLLER = "dormouse.dev/operator"
 
 
 @contextmanager
@@ -39,9 +38,7 @@ def pod_answers(answers: dict[str, str]) -> Iterator[None]:
         thread.join()
 
 
-def test_pull_progress_is_in_the_status_while_it_runs(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
-) -> None:
+def test_pull_progress_is_in_the_status_while_it_runs(kubelet: Kubelet, models: Models) -> None:
     gate: list[Object] = [running()]
     kubelet.script["pull"] = lambda pod: gate[0]
 
@@ -61,8 +58,8 @@ def test_pull_progress_is_in_the_status_while_it_runs(
     status = models.status("slow")
     assert "pull" not in status
     assert "progress" not in status
-    until(lambda: "Asleep" in _events(models))
-    assert sorted(_events(models)) == [
+    until(lambda: "Asleep" in [e["reason"] for e in models.events("slow")])
+    assert sorted(e["reason"] for e in models.events("slow")) == [
         "Asleep",
         "Created",
         "Inspected",
@@ -73,14 +70,7 @@ def test_pull_progress_is_in_the_status_while_it_runs(
     ]
 
 
-def _events(models: Models) -> list[str]:
-    found = models.child("events.k8s.io/v1", "events").get("items", [])
-    return [event["reason"] for event in found if event["reportingController"] == CONTROLLER]
-
-
-def test_a_start_is_told_stage_by_stage_and_recorded(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
-) -> None:
+def test_a_start_is_told_stage_by_stage_and_recorded(kubelet: Kubelet, models: Models) -> None:
     gate: list[Object] = [running()]
     kubelet.script["runtime"] = lambda pod: gate[0]
     models.apply("riser")
@@ -119,43 +109,34 @@ def test_a_start_is_told_stage_by_stage_and_recorded(
     assert engine["attempts"][0]["reason"] == "Unsupported"
 
 
-def test_another_revision_is_made_ready_behind_the_one_that_serves(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
-) -> None:
+def test_another_revision_is_made_ready_behind_the_one_that_serves(kubelet: Kubelet, models: Models) -> None:
     models.apply("rolling")
     models.await_reason("rolling", "ScaledToZero")
     models.wake("rolling", 600)
     models.await_reason("rolling", "Serving")
-    (before,) = _runtime_pods(models)
+    (before,) = models.pods("rolling")
     gate: list[Object] = [running()]
     kubelet.script["inspect"] = lambda pod: succeeded(inspected(commit=OTHER))
     kubelet.script["pull"] = lambda pod: gate[0]
     models.rest.patch(models.path("rolling"), {"spec": {"source": {"revision": "v2"}}})
     models.await_reason("rolling", "Pulling", kind="ModelPulled")
     assert models.condition("rolling")["reason"] == "Serving"
-    assert _runtime_pods(models) == [before], "the old revision serves on, untouched"
+    assert models.pods("rolling") == [before], "the old revision serves on, untouched"
     result = PullResult(commit=OTHER, files=1, bytes=1, fetched_bytes=1, seconds=1, digest="d")
     gate[0] = succeeded(Outcome(pull=result).text())
-    until(lambda: _runtime_pods(models) not in ([before], []), why="the new revision's pod")
+    until(lambda: models.pods("rolling") not in ([before], []), why="the new revision's pod")
     models.await_reason("rolling", "Serving")
     assert models.status("rolling")["volume"]["folders"] == [COMMIT, OTHER]
     assert models.status("rolling")["commit"] == OTHER
 
 
-def _runtime_pods(models: Models) -> list[str]:
-    pods = models.child("v1", "pods")["items"]
-    return [p["metadata"]["name"] for p in pods if "-runtime-" in p["metadata"]["name"]]
-
-
-def test_a_retained_volume_is_adopted_by_a_model_of_the_same_name(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
-) -> None:
+def test_a_retained_volume_is_adopted_by_a_model_of_the_same_name(kubelet: Kubelet, models: Models) -> None:
     models.apply("heir", storage={"reclaimPolicy": "Retain"})
     models.await_reason("heir", "ScaledToZero")
     claim = models.child("v1", "persistentvolumeclaims", weights_name("heir"))
     assert "ownerReferences" not in claim["metadata"]
     models.rest.request("DELETE", models.path("heir"))
-    until(lambda: not models.child("apps/v1", "deployments")["items"], why="what the model owned goes with it")
+    until(lambda: models.replicas("heir") is None, why="what the model owned goes with it")
     assert (
         models.child("v1", "persistentvolumeclaims", weights_name("heir"))["metadata"]["uid"]
         == claim["metadata"]["uid"]
@@ -165,9 +146,7 @@ def test_a_retained_volume_is_adopted_by_a_model_of_the_same_name(
     assert models.status("heir")["volume"]["claimUid"] == claim["metadata"]["uid"]
 
 
-def test_a_claim_that_is_somebody_elses_is_not_taken(
-    kubelet: Kubelet, operator: OperatorProcess, models: Models
-) -> None:
+def test_a_claim_that_is_somebody_elses_is_not_taken(kubelet: Kubelet, models: Models) -> None:
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     meta = {"name": weights_name("thief")}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec}

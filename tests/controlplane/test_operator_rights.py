@@ -12,7 +12,7 @@ from dev.cluster.controlplane import ControlPlane
 from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure, Outcome
 from tests.controlplane.kubelet import Kubelet, Rest, failed
-from tests.controlplane.operatorprocess import AGENT, Models, OperatorProcess, until
+from tests.controlplane.operatorprocess import Models, OperatorProcess, until
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "dormouse"
 
@@ -38,23 +38,23 @@ def limited(plane: ControlPlane, rest: Rest, namespace: str, tmp_path: Path) -> 
 
 
 def test_the_charts_rights_are_enough(
-    plane: ControlPlane, kubelet: Kubelet, limited: OperatorProcess, models: Models
+    plane: ControlPlane, kubelet: Kubelet, limited: OperatorProcess, own_models: Models
 ) -> None:
     kubelet.script["pull"] = lambda pod: failed(42, Outcome(failure=Failure(reason=Reason.GATED, message="m")).text())
-    models.apply("modest", quantization="int4")
-    models.await_reason("modest", "Gated")
+    own_models.apply("modest", quantization="int4")
+    own_models.await_reason("modest", "Gated")
     kubelet.script["pull"] = Kubelet(kubelet.rest).script["pull"]
-    models.rest.patch(models.path("modest"), {"spec": {"scaling": {"idleSeconds": 9}}})
-    models.await_reason("modest", "ScaledToZero")
-    models.wake("modest", 2)
-    models.await_reason("modest", "Serving")
-    models.await_reason("modest", "ScaledToZero")
-    until(lambda: not models.jobs())
-    until(lambda: [e for e in plane.writes("events", agent=AGENT) if e["objectRef"]["namespace"] == models.namespace])
+    own_models.rest.patch(own_models.path("modest"), {"spec": {"scaling": {"idleSeconds": 9}}})
+    own_models.await_reason("modest", "ScaledToZero")
+    own_models.wake("modest", 2)
+    own_models.await_reason("modest", "Serving")
+    own_models.await_reason("modest", "ScaledToZero")
+    until(lambda: not own_models.jobs())
+    until(lambda: own_models.events("modest"), why="it may post events")
     refused = [
         (e["verb"], e["requestURI"])
         for e in plane.audit_events()
-        if f"system:serviceaccount:{models.namespace}:dormouse-operator" == e["user"]["username"]
+        if f"system:serviceaccount:{own_models.namespace}:dormouse-operator" == e["user"]["username"]
         and e.get("responseStatus", {}).get("code") == 403
     ]
     assert refused == []
