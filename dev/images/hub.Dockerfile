@@ -1,5 +1,5 @@
 # The model hub of the local cluster: dev/hub, with the sample models (build context `models`) inside.
-ARG BASE=docker.io/library/python:3.12-slim-bookworm
+ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE}
 COPY --from=models . /srv/hub
 COPY dev/__init__.py /app/dev/__init__.py
