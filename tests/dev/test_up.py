@@ -94,3 +94,50 @@ def test_an_awake_model_has_no_stages() -> None:
 def _items(found: dict[str, Any]) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = found["items"]
     return items
+
+
+class Recorded(Target):
+    """A cluster that answers `helm status` as told and remembers every helm command."""
+
+    def __init__(self, info: dict[str, str] | None) -> None:
+        super().__init__("kubectl", "helm", None, "registry.test/dormouse-", "v1", None)
+        object.__setattr__(self, "info", info)
+        object.__setattr__(self, "commands", [])
+
+    def kubectl(self, *arguments: str, send: object = None, check: bool = True) -> str:
+        return ""
+
+    def helm(self, *arguments: str, check: bool = True) -> str:
+        info, commands = self.__dict__["info"], self.__dict__["commands"]
+        if arguments[0] == "status":
+            return json.dumps({"info": info}) if info else ""
+        commands.append(arguments)
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("status", "verbs"),
+    [
+        (None, ["upgrade"]),
+        ("deployed", ["upgrade"]),
+        ("failed", ["upgrade"]),
+        ("pending-upgrade", ["rollback", "upgrade"]),
+        ("pending-install", ["uninstall", "upgrade"]),
+    ],
+)
+def test_a_release_that_was_cut_off_is_recovered(status: str | None, verbs: list[str]) -> None:
+    there = Recorded({"status": status, "description": "other"} if status else None)
+    testbed._install(there, {})
+    assert [command[0] for command in there.__dict__["commands"]] == verbs
+
+
+def test_an_unchanged_release_is_left_alone_and_a_changed_image_is_not() -> None:
+    first = Recorded(None)
+    testbed._install(first, {})
+    (command,) = first.__dict__["commands"]
+    description = command[command.index("--description") + 1]
+    again = Recorded({"status": "deployed", "description": description})
+    testbed._install(again, {})
+    assert again.__dict__["commands"] == []
+    testbed._install(again, {"registry.test/dormouse-router:v1": "sha256:new"})
+    assert [command[0] for command in again.__dict__["commands"]] == ["upgrade"]
