@@ -19,7 +19,7 @@ from dev import cache, enginevenv
 from dev.images.buildah import ImageError
 from dev.images.oci import Image, Layer, Store
 
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"  # Python 3.11: what requirements-cpu.txt is pinned for
+SUITE = "bookworm"  # Python 3.11: what requirements-cpu.txt is pinned for
 PACKAGES = ("python3", "ca-certificates", "libnuma1", "libgomp1", "libstdc++6")
 UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 ENGINE_FOLDER = "/opt/engine"
@@ -94,7 +94,7 @@ def _rootfs(store: Store) -> Layer:
         archive = Path(scratch, "rootfs.tar")
         options = [f"--dpkgopt=path-exclude={pattern}" for pattern in UNUSED]
         command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(PACKAGES)}", *options]
-        done = subprocess.run([*command, SUITE, str(archive), MIRROR], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, SUITE, str(archive), _mirror()], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ImageError(f"mmdebstrap failed; `python -m dev.host` installs it. It said:\n{done.stderr[-2000:]}")
         with archive.open("rb") as stream:
@@ -131,3 +131,12 @@ def _timed(what: str, work: Callable[[], Layer]) -> Layer:
     result = work()
     cache.say(f"images: made it in {time.monotonic() - started:.1f} s")
     return result
+
+
+def _mirror() -> str:
+    """The Debian mirror that this machine's own apt uses for the suite."""
+    command = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", f"Release: {SUITE}"]
+    sites = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    if not sites:
+        raise ImageError(f"apt knows no mirror of Debian {SUITE}: add one to /etc/apt/sources.list and run apt-get update")
+    return sites[0]
