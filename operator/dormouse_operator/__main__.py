@@ -45,6 +45,7 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # kopf prints whole objects when it is asked for more
     logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level)))
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # that it handles no signals is on purpose
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # one line per event otherwise
 
 
