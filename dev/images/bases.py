@@ -138,5 +138,7 @@ def _mirror() -> str:
     command = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", f"Release: {SUITE}"]
     sites = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
     if not sites:
-        raise ImageError(f"apt knows no mirror of Debian {SUITE}: add one to /etc/apt/sources.list and run apt-get update")
+        raise ImageError(
+            f"apt knows no mirror of Debian {SUITE}: add one to /etc/apt/sources.list and run apt-get update"
+        )
     return sites[0]
