@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,7 +33,6 @@ from dormouse_api.runtime import Attempt, RuntimeConfig, RuntimeState
 from dormouse_runtime.supervisor.stats import resident_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVING, ADMIN = 18000, 18001
 START_SECONDS = 300
 KV_BYTES = 64 * 2**20
 STOCK = "vllm as it comes"
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a bench that is stopped stops its engine too
     python, model = str(enginevenv.python()), store.ensure() / "dormouse" / "tiny-chat"
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -70,26 +71,31 @@ def main() -> None:
 
 def measure(python: str, model: Path, engine: str, cache: Path, run: int, state: str) -> Row:
     """One start, timed and stopped again."""
-    stock = engine == STOCK
-    command, env = stock_command(python, model, cache) if stock else our_command(python, model, engine, cache)
+    stock, ports = engine == STOCK, (free_port(), free_port())
+    if stock:
+        command, env = stock_command(python, model, cache, ports[0])
+    else:
+        command, env = our_command(python, model, engine, cache, ports)
     with process(command, env, cache) as child:
         began = time.monotonic()
-        until_healthy(child)
+        until_healthy(child, ports[0])
         seconds = time.monotonic() - began
         leader = child.pid if stock else engine_of(child.pid)
         memory = resident_bytes(leader) // 2**20
-        stages = {} if stock else told_stages()
+        stages = {} if stock else told_stages(ports[1])
     return Row(engine, state, run, round(seconds, 2), memory, stages)
 
 
-def stock_command(python: str, model: Path, cache: Path) -> tuple[list[str], dict[str, str]]:
-    flags = [f"--model={model}", f"--port={SERVING}", "--host=127.0.0.1", "--max-model-len=512", "--enforce-eager"]
+def stock_command(python: str, model: Path, cache: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    flags = [f"--model={model}", f"--port={port}", "--host=127.0.0.1", "--max-model-len=512", "--enforce-eager"]
     flags += [f"--kv-cache-memory-bytes={KV_BYTES}", "--max-num-seqs=64", "--disable-uvicorn-access-log"]
     env = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": str(cache / "vllm")}
     return [python, "-m", "vllm.entrypoints.openai.api_server", *flags], env
 
 
-def our_command(python: str, model: Path, engine: str, cache: Path) -> tuple[list[str], dict[str, str]]:
+def our_command(
+    python: str, model: Path, engine: str, cache: Path, ports: tuple[int, int]
+) -> tuple[list[str], dict[str, str]]:
     config = RuntimeConfig(
         model="tiny",
         commit="bench",
@@ -98,8 +104,8 @@ def our_command(python: str, model: Path, engine: str, cache: Path) -> tuple[lis
         kv_cache_bytes=KV_BYTES,
         max_model_len=512,
         cache_dir=str(cache),
-        serving_port=SERVING,
-        admin_port=ADMIN,
+        serving_port=ports[0],
+        admin_port=ports[1],
     )
     env = {
         ENV_RUNTIME_CONFIG: config.model_dump_json(),
@@ -129,15 +135,22 @@ def process(command: list[str], env: dict[str, str], folder: Path) -> Iterator[s
                 child.wait()
 
 
-def until_healthy(child: subprocess.Popen[bytes]) -> None:
+def until_healthy(child: subprocess.Popen[bytes], port: int) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         if child.poll() is not None:
             raise SystemExit(f"the engine ended with exit code {child.returncode}: run its command by hand to see why")
-        if get(SERVING, "/health") is not None:
+        if get(port, "/health") is not None:
             return
         time.sleep(0.02)
     raise SystemExit(f"the engine was not healthy after {START_SECONDS} s")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def get(port: int, path: str) -> bytes | None:
@@ -157,9 +170,9 @@ def engine_of(supervisor: int) -> int:
     return int(Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0])
 
 
-def told_stages() -> dict[str, float]:
+def told_stages(port: int) -> dict[str, float]:
     """Seconds of each stage, by the supervisor's own timeline."""
-    state = RuntimeState.model_validate_json(get(ADMIN, "/state") or b"")
+    state = RuntimeState.model_validate_json(get(port, "/state") or b"")
     pairs = zip(state.timeline, state.timeline[1:], strict=False)
     return {here.stage.value: round(after.at - here.at, 2) for here, after in pairs}
 
