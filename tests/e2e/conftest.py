@@ -1,44 +1,47 @@
-"""Fixtures of the end-to-end stories: the real local cluster with the product installed, and a namespace per story."""
+"""Fixtures of the end-to-end stories: the real local cluster with the product installed, and a namespace per story.
+
+All stories share one event loop, so that one may go on waiting in the background while the next is told.
+"""
 
 import json
-import re
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from dev.cluster.layout import HUB_PORT, node_layout
 from dev.hub.client import HubControl
 from tests.e2e.cluster import Cluster
 from tests.e2e.samples import scripted_profile
 from tests.e2e.shell import kubectl
-from tests.e2e.story import ROUTER, Story
+from tests.e2e.story import ROUTER, Hub, Story, begun
 
 HERE = Path(__file__).parent
+HUB = f"http://127.0.0.1:{HUB_PORT}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session")
 def testbed() -> Path:
     """The kubeconfig of a cluster with Dormouse, the hub stand-in and the scripted profile."""
-    kubeconfig = node_layout().kubeconfig
     try:
-        httpx.get(f"{ROUTER}/api/version", timeout=10, trust_env=False).raise_for_status()
-        httpx.get(f"http://127.0.0.1:{HUB_PORT}/_health", timeout=10, trust_env=False).raise_for_status()
+        for page in (f"{ROUTER}/api/version", f"{HUB}/_health"):
+            httpx.get(page, timeout=10, trust_env=False).raise_for_status()
     except httpx.HTTPError as error:
         pytest.fail(f"no cluster to test ({error}): run `python -m dev.testbed` or `make up` first")
     kubectl("apply", "--server-side", "-f", "-", standard_input=json.dumps(scripted_profile()))
-    return kubeconfig
+    return node_layout().kubeconfig
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cluster(testbed: Path) -> AsyncIterator[Cluster]:
     connected = Cluster(testbed)
     yield connected
@@ -46,20 +49,12 @@ async def cluster(testbed: Path) -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def hub(testbed: Path) -> HubControl:
-    """The hub stand-in's control pages."""
-    return HubControl(f"http://127.0.0.1:{HUB_PORT}")
+def hub(testbed: Path) -> Hub:
+    return Hub(HubControl(HUB))
 
 
-@pytest.fixture
-async def story(request: pytest.FixtureRequest, cluster: Cluster, hub: HubControl) -> AsyncIterator[Story]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def story(request: pytest.FixtureRequest, cluster: Cluster, hub: Hub) -> AsyncIterator[Story]:
     """A namespace of its own; its faults at the hub end with it."""
-    token = secrets.token_hex(3)
-    words = re.sub(r"[^a-z0-9]+", "-", request.node.originalname.removeprefix("test_").lower())[:40].strip("-")
-    namespace = f"e2e-{words}-{token}"
-    await cluster.create("namespaces", None, {"metadata": {"name": namespace, "labels": {"dormouse.dev/e2e": "true"}}})
-    # without its account a namespace refuses pods, and whoever made them tries again seconds later
-    await cluster.until("serviceaccounts", namespace, bool, "the namespace's account")
-    yield Story(cluster, hub, namespace, token)
-    hub.faults()
-    await cluster.delete("namespaces", None, namespace)
+    async with begun(cluster, hub, request.node.originalname.removeprefix("test_")) as told:
+        yield told

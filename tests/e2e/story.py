@@ -7,6 +7,8 @@ Owns the words the stories are written in. What a story claims, it claims by the
 import asyncio
 import contextlib
 import json
+import re
+import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -45,10 +47,32 @@ def failed(item: Object) -> Condition | None:
     return found if found.status == "False" and is_failure(found.reason) else None
 
 
+class Hub:
+    """The hub stand-in, shared by stories that go on at the same time: each rules its own faults only."""
+
+    def __init__(self, control: HubControl) -> None:
+        self._control = control
+        self._faults: dict[str, tuple[Object, ...]] = {}
+
+    async def publish(self, repo: str, files: dict[str, bytes], branch: str = "main", **meta: Any) -> str:
+        """Make the files the branch's new commit; the commit."""
+        return await asyncio.to_thread(self._control.publish, repo, files, branch, meta or None)
+
+    async def faults(self, owner: str, *faults: Object) -> None:
+        """Replace the owner's faults; none given: for the owner the hub behaves again."""
+        self._faults[owner] = faults
+        await asyncio.to_thread(self._control.faults, *(one for mine in self._faults.values() for one in mine))
+
+    async def sent(self, repo: str) -> list[Object]:
+        """The log's entries of weights of `repo` that went out, oldest first; `sent` is in bytes."""
+        log = await asyncio.to_thread(self._control.log)
+        return [entry for entry in log if entry["method"] == "GET" and f"_cdn/{repo}/" in entry["path"]]
+
+
 class Story:
     """A namespace of its own, gone when the story ends."""
 
-    def __init__(self, cluster: Cluster, hub: HubControl, namespace: str, token: str) -> None:
+    def __init__(self, cluster: Cluster, hub: Hub, namespace: str, token: str) -> None:
         self.cluster = cluster
         self.hub = hub
         self.namespace = namespace
@@ -61,8 +85,12 @@ class Story:
     async def publish(self, base: str, size: int = 64 * 1024, **meta: Any) -> str:
         """A repository of this story's own on the hub; its id."""
         repo = f"e2e/{self.name(base)}"
-        await asyncio.to_thread(self.hub.publish, repo, repository(size), "main", meta or None)
+        await self.hub.publish(repo, repository(size), **meta)
         return repo
+
+    async def faults(self, *faults: Object) -> None:
+        """Replace this story's faults at the hub."""
+        await self.hub.faults(self.namespace, *faults)
 
     async def apply(self, body: Object) -> Object:
         return await self.cluster.create("inferencemodels", self.namespace, body)
@@ -138,6 +166,22 @@ class Story:
         found = await self.cluster.get("deployments", self.namespace, runtime_name(name))
         assert found is not None
         return int(found["spec"]["replicas"])
+
+
+@contextlib.asynccontextmanager
+async def begun(cluster: Cluster, hub: Hub, title: str) -> AsyncIterator[Story]:
+    """A story in a new namespace named after its title; afterwards its faults and its namespace go."""
+    token = secrets.token_hex(3)
+    namespace = f"e2e-{re.sub(r'[^a-z0-9]+', '-', title.lower())[:40].strip('-')}-{token}"
+    await cluster.create("namespaces", None, {"metadata": {"name": namespace}})
+    # without its account a namespace refuses pods, and whoever made them tries again seconds later
+    await cluster.until("serviceaccounts", namespace, bool, "the namespace's account")
+    story = Story(cluster, hub, namespace, token)
+    try:
+        yield story
+    finally:
+        await story.faults()
+        await cluster.delete("namespaces", None, namespace)
 
 
 def component(seen: Seen, name: str, which: str) -> list[Object]:

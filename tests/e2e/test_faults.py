@@ -20,7 +20,7 @@ async def test_operator_killed_in_the_middle_of_a_pull(story: Story) -> None:
     size = 12 * MIB
     name, repo = story.name("pulling"), await story.publish("pulling", size)
     slow = {"kind": "slow", "path": f"{repo}/resolve/.*safetensors", "rate": 2 * MIB, "times": None}
-    await asyncio.to_thread(story.hub.faults, slow)
+    await story.faults(slow)
     async with story.recorded("pods", "jobs") as seen:
         await story.apply(model(name, repo))
         await story.seen(name, "a running pull", lambda item: (item.get("status", {}).get("pull") or {}).get("bytes"))
@@ -120,7 +120,7 @@ async def test_api_server_restarted(story: Story) -> None:
     await story.ready(waking, "ScaledToZero")
     pulling, repo = story.name("fetching"), await story.publish("fetching", 12 * MIB)
     slow = {"kind": "slow", "path": f"{repo}/resolve/.*safetensors", "rate": 2 * MIB, "times": None}
-    await asyncio.to_thread(story.hub.faults, slow)
+    await story.faults(slow)
     async with story.recorded("pods", "jobs", "deployments") as seen:
         stream = asyncio.create_task(streamed(streaming, "!slow 200 tokens 50ms"))
         await story.ready(streaming, "Serving")

@@ -1,6 +1,5 @@
 """A model's life beside the main road: another revision, another name, removal without a trace, kept weights."""
 
-import asyncio
 from typing import Any
 
 import httpx
@@ -18,7 +17,7 @@ async def test_another_revision_is_pulled_and_served(story: Story) -> None:
     name = await story.scripted("rolling")
     before = await story.ready(name, "ScaledToZero")
     repo = before["spec"]["source"]["uri"].removeprefix("hf://")
-    commit = await asyncio.to_thread(story.hub.publish, repo, repository(32 * 1024, seed=1), "v2")
+    commit = await story.hub.publish(repo, repository(32 * 1024, seed=1), "v2")
     assert commit != before["status"]["commit"]
     change = {"spec": {"source": {"revision": "v2"}}}
     await story.cluster.patch("inferencemodels", story.namespace, name, change)
@@ -74,13 +73,14 @@ async def test_kept_weights_are_adopted_without_another_pull(story: Story) -> No
     await story.cluster.delete("inferencemodels", story.namespace, name)
     gone = _gone(name)
     await story.cluster.until("deployments", story.namespace, gone, f"{name}: no deployment", seconds=60)
-    already = len(_sent(story, repo))
+    already = len(await story.hub.sent(repo))
     await story.apply(body)
     await story.ready(name, "ScaledToZero")
     again = await story.cluster.get("persistentvolumeclaims", story.namespace, weights_name(name))
     assert again is not None
     assert again["metadata"]["uid"] == claim["metadata"]["uid"]
-    assert sum(_sent(story, repo)[already:]) < MIB, "more came than the inspection's look at the tensors"
+    again_sent = (await story.hub.sent(repo))[already:]
+    assert sum(entry["sent"] for entry in again_sent) < MIB, "more came than the inspection's look at the tensors"
     assert await chat(name, FRANCE) == PARIS
 
 
@@ -93,8 +93,3 @@ def _gone(name: str) -> Any:
         return not [item for item in items if item["metadata"].get("labels", {}).get(LABEL_MODEL) == name]
 
     return holds
-
-
-def _sent(story: Story, repo: str) -> list[int]:
-    """Bytes of weights the hub sent, request by request."""
-    return [entry["sent"] for entry in story.hub.log() if f"_cdn/{repo}/" in entry["path"] and entry["method"] == "GET"]
