@@ -30,6 +30,7 @@ class AsgiRequest:
     """`gateway.Request`. Made for every request of a hot path, so it does nothing before it is asked."""
 
     __slots__ = (
+        "_headers",
         "_id",
         "_max_body",
         "_receive",
@@ -56,6 +57,7 @@ class AsgiRequest:
         self._receive, self._send = receive, send
         self._max_body = max_body
         self._id: str | None = None
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
 
     @property
     def query(self) -> bytes:
@@ -65,20 +67,16 @@ class AsgiRequest:
     @property
     def request_id(self) -> str:
         if self._id is None:
-            given = self.header(b"x-request-id")
+            given = self._headers.get(b"x-request-id")
             usable = given is not None and 0 < len(given) <= 128 and given.isascii()
             self._id = given.decode() if given is not None and usable else f"req-{_RUN}-{next(_number):x}"
         return self._id
 
     def header(self, name: bytes) -> bytes | None:
-        for key, value in self.scope["headers"]:
-            if key == name:
-                found: bytes = value
-                return found
-        return None
+        return self._headers.get(name)
 
     async def body(self) -> bytes:
-        declared = self.header(b"content-length")
+        declared = self._headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > self._max_body:
             raise self._too_large()
         message = await self._receive()
@@ -153,14 +151,17 @@ class Lives:
     """Age at which a request's client begins to be watched: with it, one that leaves is noticed within 100 ms."""
 
     def __init__(self, body_timeout: float) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._body_timeout = body_timeout
         self._young: dict[Life, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.count = 0
 
     def begin(self, request: AsgiRequest) -> Life:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
+        loop = self._loop
+        if loop is None:
+            self._loop = loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - ASGI applications run in tasks
         life = Life(request, task, loop.time())
         self._young[life] = None

@@ -97,10 +97,15 @@ class Cycle(RequestResponseCycle):
 
 
 class Protocol(HttpToolsProtocol):
-    """A connection whose requests are answered by `Cycle`, and whose heads are bounded in bytes and in seconds."""
+    """A connection whose requests are answered by `Cycle`, and whose heads and pauses are bounded.
+
+    One look per second at all connections (`close_if_late`) stands in for uvicorn's timer per request.
+    """
 
     head_since: float | None = None
     """When the head began that is not whole yet; None between and within requests."""
+    idle_since: float | None = None
+    """When the last answer ended; None while there is something to do."""
     _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -108,7 +113,13 @@ class Protocol(HttpToolsProtocol):
         self.head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # we speak nothing else: the request is answered as the plain one it also is
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if self.head_since is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
@@ -117,14 +128,29 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.idle_since = None
         if self.head_since is None:
             self.head_since = self.loop.time()
             self._head_bytes = 0
 
-    def close_if_slow(self, before: float) -> None:
-        """Close a connection whose head began before `before` and is still not whole."""
-        if self.head_since is not None and self.head_since < before and not self.transport.is_closing():
+    def on_response_complete(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.idle_since = self.loop.time()
+
+    def close_if_late(self, head_before: float, idle_before: float) -> None:
+        """Close a connection whose head began before `head_before` and is not whole, or that is idle since before
+        `idle_before`."""
+        if self.transport.is_closing():
+            return
+        if self.head_since is not None and self.head_since < head_before:
             self.transport.write(TOO_SLOW)
+            self.transport.close()
+        elif self.idle_since is not None and self.idle_since < idle_before:
             self.transport.close()
 
     def on_headers_complete(self) -> None:

@@ -38,7 +38,6 @@ class Listener:
             log_config=None,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self._state = ServerState()
         self._socket = _listen(host, port)
@@ -93,7 +92,7 @@ class Listener:
         self._state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
         for connection in list(self._state.connections):
             if isinstance(connection, Protocol):
-                connection.close_if_slow(loop.time() - HEAD_SECONDS)
+                connection.close_if_late(loop.time() - HEAD_SECONDS, loop.time() - KEEP_ALIVE_SECONDS)
         self._ticking = loop.call_later(1.0, self._tick)
 
 

@@ -20,7 +20,7 @@ from dormouse_router.dialects import all_dialects
 from dormouse_router.listener import Listener
 from dormouse_router.ops import Ops
 from dormouse_router.settings import Settings
-from dormouse_router.store import Models
+from dormouse_router.modelstore import Models
 
 log = structlog.get_logger()
 OPS_SECONDS = 1.0

@@ -31,9 +31,9 @@ class Plane(Protocol):
 
     def clock(self) -> float: ...
 
-    def choose(self, lane: Lane, call: Call) -> Endpoint | None: ...
+    def choose(self, lane: Lane, call: Call, now: float) -> Endpoint | None: ...
 
-    def finish(self, lane: Lane, call: Call) -> None: ...
+    def finish(self, lane: Lane, call: Call, now: float) -> None: ...
 
     def forget(self, lane: Lane) -> None: ...
 
@@ -53,13 +53,18 @@ class Exchange:
         self.record = call.record
 
     async def __aenter__(self) -> "Exchange":
-        self._since = self._plane.clock()
+        plane = self._plane
+        self._since = now = plane.clock()
         try:
-            await self._begin()
+            endpoint = plane.choose(self._lane, self._call, now) or await self._hold()
+            try:
+                await self._try(endpoint)
+            except Unreachable as error:
+                await self._try_again(error)
         except BaseException as error:
             self._ended(error)
             raise
-        self._lane.stats.first_byte.observe(self._plane.clock() - self._since)
+        self._lane.stats.first_byte.observe(plane.clock() - now)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -90,23 +95,22 @@ class Exchange:
 
     # ------------------------------------------------------------------ inside
 
-    async def _begin(self) -> None:
+    async def _try_again(self, error: Unreachable) -> None:
+        """After an engine that could not be reached: another, or the same once more, or whoever comes next."""
         plane, call = self._plane, self._call
-        give_up, lost = 0.0, 0
+        give_up, lost = plane.clock() + REACH_SECONDS, 0
         while True:
-            endpoint = plane.choose(self._lane, call)
-            if endpoint is None:
-                endpoint = await self._hold()
+            kept = self._connection is not None and self._connection.reused
+            lost += error.sent and not kept
+            self._release(plane.clock())
+            if lost >= LOST_REQUESTS or plane.clock() > give_up:
+                text = f"The engine of '{call.record.name}' could not be reached: {error}. Try again."
+                raise Refusal(502, text, code="engine_unreachable", retry_after=1.0) from error
+            endpoint = plane.choose(self._lane, call, plane.clock()) or await self._hold()
             try:
                 await self._try(endpoint)
-            except Unreachable as error:
-                kept = self._connection is not None and self._connection.reused
-                lost += error.sent and not kept
-                self._release()
-                give_up = give_up or plane.clock() + REACH_SECONDS
-                if lost >= LOST_REQUESTS or plane.clock() > give_up:
-                    text = f"The engine of '{call.record.name}' could not be reached: {error}. Try again."
-                    raise Refusal(502, text, code="engine_unreachable", retry_after=1.0) from error
+            except Unreachable as again:
+                error = again
             else:
                 return
 
@@ -115,7 +119,7 @@ class Exchange:
         asked = plane.clock()
         endpoint = await plane.hold.wait(self._lane, self._call, self._since)
         self.hold_seconds += plane.clock() - asked
-        entry = plane.catalog.get(self.record.key)
+        entry = plane.catalog.get(self._lane.key)
         if entry is not None:
             self.record = entry.record  # what was not known before the wake: the commit, the engine
         return endpoint
@@ -145,20 +149,21 @@ class Exchange:
             head += b"%b: %b\r\n" % header
         return head + b"\r\n"
 
-    def _release(self) -> None:
+    def _release(self, now: float) -> None:
         endpoint, connection = self._endpoint, self._connection
         if endpoint is not None:
             endpoint.in_flight -= 1
             self._lane.in_flight -= 1
             if connection is not None:
-                self._plane.pool.give_back(endpoint.host, endpoint.port, connection)
+                self._plane.pool.give_back(endpoint.host, endpoint.port, connection, now)
         self._endpoint = self._connection = None
 
     def _ended(self, error: BaseException | None) -> None:
         reached = self._endpoint is not None
         status = self._answer.status if self._answer is not None and reached else 0
-        self._release()
-        stats, now = self._lane.stats, self._plane.clock()
+        now = self._plane.clock()
+        self._release(now)
+        stats = self._lane.stats
         if isinstance(error, Refusal):
             status = error.status
             stats.refuse(error.code or str(status))
@@ -166,6 +171,6 @@ class Exchange:
             status = 499 if isinstance(error, asyncio.CancelledError) else 502
         stats.answered(self._call.dialect, status, now - self._since)
         if reached:
-            self._plane.finish(self._lane, self._call)
+            self._plane.finish(self._lane, self._call, now)
         else:
             self._plane.forget(self._lane)

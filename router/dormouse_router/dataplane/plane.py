@@ -61,10 +61,11 @@ class DataPlane:
         call = Call(record, "", b"", "", keep_alive=keep_alive)
         since = self.clock()
         lane = self.lane(record.key)
-        if self.choose(lane, call) is None:
+        if self.choose(lane, call, since) is None:
             await self.hold.wait(lane, call, since)
-        self.finish(lane, call)
-        return self.clock() - since
+        now = self.clock()
+        self.finish(lane, call, now)
+        return now - since
 
     async def unload(self, record: Record) -> None:
         lane = self.lane(record.key)
@@ -106,28 +107,31 @@ class DataPlane:
         """The lane's keeper; a model that was deleted and made anew meanwhile gets another."""
         return self._keepers.get(lane.key) or self._enter(lane)
 
-    def choose(self, lane: Lane, call: Call) -> Endpoint | None:
+    def choose(self, lane: Lane, call: Call, now: float) -> Endpoint | None:
         """An engine for `call`, or None: its model must wake first. Raises Refusal."""
-        entry = self.catalog.get(call.record.key)
+        entry = self.catalog.get(lane.key)
         if entry is None or entry.record.deleting:
             raise gone(call.record.name)
         self._turn += 1
-        chosen = pick(entry.endpoints, self.clock(), self._turn)
+        chosen = pick(entry.endpoints, now, self._turn)
         if chosen is not None:
-            self._keeper(lane).start()
+            keeper = self._keepers.get(lane.key) or self._enter(lane)
+            if not keeper.running:
+                keeper.start()
         elif entry.record.failed and not entry.endpoints:
             raise failed(entry.record)
         return chosen
 
-    def finish(self, lane: Lane, call: Call) -> None:
+    def finish(self, lane: Lane, call: Call, now: float) -> None:
         """A call of the lane ended; its keep_alive counts from now."""
-        lane.idle_since = self.clock()
+        lane.idle_since = now
         lane.linger = call.keep_alive
         keeper = self._keepers.get(lane.key)
         if keeper is None or self.catalog.get(lane.key) is None:
             self.forget(lane)
         elif call.keep_alive != 0:
-            keeper.start()
+            if not keeper.running:
+                keeper.start()
         elif not lane.busy:
             task = asyncio.get_running_loop().create_task(self._unload_quietly(keeper))
             self._unloads.add(task)

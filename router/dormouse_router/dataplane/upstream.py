@@ -44,7 +44,7 @@ class Pool:
         self._busy.add(connection)
         return connection
 
-    def give_back(self, host: str, port: int, connection: Connection) -> None:
+    def give_back(self, host: str, port: int, connection: Connection, now: float) -> None:
         """After a request, however it ended: kept if it can serve again, closed if not."""
         self._busy.discard(connection)
         if not connection.reusable:
@@ -55,7 +55,7 @@ class Pool:
         if len(idle) >= MAX_IDLE:
             connection.abort()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = now
         idle.append(connection)
 
     async def sweep(self) -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 TAIL = 2048
 """Bytes of the end that are looked at."""
 
-_PROMPT = re.compile(rb'"prompt_tokens"\s*:\s*(\d{1,12})')
-_COMPLETION = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,12})')
+_TOKENS = re.compile(rb'"(prompt|completion)_tokens"\s*:\s*(\d{1,12})')
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +21,8 @@ class Usage:
 def from_tail(tail: bytes) -> Usage | None:
     """The last usage object in `tail`, or None. A null usage (every chunk but the last has one) is none."""
     start = tail.rfind(b'"usage":')
-    prompt = _PROMPT.search(tail, start) if start >= 0 else None
-    if prompt is None:
+    if start < 0:
         return None
-    completion = _COMPLETION.search(tail, start)
-    return Usage(int(prompt[1]), int(completion[1]) if completion else 0)
+    counts = dict(_TOKENS.findall(tail, start))
+    prompt = counts.get(b"prompt")
+    return None if prompt is None else Usage(int(prompt), int(counts.get(b"completion", 0)))

@@ -20,7 +20,8 @@ def refuse(refusal: Refusal) -> Reply:
     if refusal.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(refusal.retry_after))))
         headers.append((b"retry-after-ms", b"%d" % round(refusal.retry_after * 1000)))
-    if refusal.should_retry is not None:
+    if refusal.should_retry is not None or refusal.status == 409:
+        # the SDKs retry every 409 and 5xx unless they are told that it will not help
         headers.append((b"x-should-retry", b"true" if refusal.should_retry else b"false"))
     body = envelope(refusal.status, refusal.message, refusal.code, refusal.param)
     return Reply(refusal.status, body, tuple(headers))
