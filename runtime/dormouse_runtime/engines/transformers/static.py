@@ -44,6 +44,8 @@ class StaticBatcher:
         self._loaded = loaded
         self._size = max_num_seqs
         self._waiting: queue.Queue[_Request] = queue.Queue()
+        self._left_over: _Request | None = None
+        """The one that did not fit into the last batch: the first of the next."""
         self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
         self._thread.start()
 
@@ -75,12 +77,18 @@ class StaticBatcher:
                         request.tell(GenerationError(str(error)))
 
     def _batch(self) -> list[_Request]:
-        batch = [self._waiting.get()]
+        """Who waits, as many as the profile decodes at once and as fit into the KV memory; one at least."""
+        batch = [self._left_over or self._waiting.get()]
+        self._left_over = None
         while len(batch) < self._size:
             try:
-                batch.append(self._waiting.get(timeout=WINDOW))
+                request = self._waiting.get(timeout=WINDOW)
             except queue.Empty:
                 break
+            if cache_tokens([*batch, request]) > self._loaded.cache_tokens:
+                self._left_over = request
+                break
+            batch.append(request)
         return [request for request in batch if not request.cancelled]
 
     def _generate(self, batch: list[_Request]) -> None:
@@ -103,6 +111,12 @@ class StaticBatcher:
                 logits_processor=LogitsProcessorList([_Choice(batch, sorted(self._loaded.eos))]),
                 stopping_criteria=StoppingCriteriaList([_Ends(batch, self._loaded.eos)]),
             )
+
+
+def cache_tokens(batch: Sequence[_Request]) -> int:
+    """Tokens the padded batch takes in the cache when every row runs to its end."""
+    longest = max(len(request.row.prompt) for request in batch)
+    return len(batch) * (longest + max(request.row.sampling.max_tokens for request in batch))
 
 
 class _Choice:
