@@ -7,7 +7,7 @@ its body, ends the task that serves it. Knows nothing of models. The server belo
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 from dormouse_router.gateway import Headers, Refusal, Reply
@@ -15,7 +15,7 @@ from dormouse_router.gateway import Headers, Refusal, Reply
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Send = Callable[[Message], Coroutine[Any, Any, None]]
 
 # unique over restarts and replicas without asking the system for randomness per request
 _RUN = os.urandom(6).hex()
@@ -118,8 +118,9 @@ class AsgiRequest:
             headers.append((b"connection", b"close"))  # what is left of the body must not be taken for a request
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, chunk: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+    def write(self, chunk: bytes) -> Coroutine[Any, Any, None]:
+        # no coroutine of its own around the server's: this runs once per chunk of every stream
+        return self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def end(self, chunk: bytes = b"") -> None:
         self.ended = True

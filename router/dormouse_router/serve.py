@@ -18,9 +18,9 @@ from dormouse_router.cors import Cors
 from dormouse_router.dataplane.plane import DataPlane
 from dormouse_router.dialects import all_dialects
 from dormouse_router.listener import Listener
+from dormouse_router.modelstore import Models
 from dormouse_router.ops import Ops
 from dormouse_router.settings import Settings
-from dormouse_router.modelstore import Models
 
 log = structlog.get_logger()
 OPS_SECONDS = 1.0

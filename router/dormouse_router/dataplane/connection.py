@@ -33,10 +33,22 @@ class Unreachable(Exception):  # noqa: N818
 class Answer:
     """One answer of an engine, as its bytes arrive. Iterating it gives the body's pieces."""
 
-    __slots__ = ("_connection", "_error", "_waiter", "complete", "headers", "parts", "size", "started", "status")
+    __slots__ = (
+        "_connection",
+        "_error",
+        "_loop",
+        "_waiter",
+        "complete",
+        "headers",
+        "parts",
+        "size",
+        "started",
+        "status",
+    )
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
+        self._loop = connection.loop
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self.status = 0
@@ -71,29 +83,28 @@ class Answer:
                 return b""
             if self._error is not None:
                 raise UpstreamCut(str(self._error))
-            await self._more()
+            # as `_more`, without its frame: this runs once per chunk of every stream
+            self._waiter = waiter = self._loop.create_future()
+            await waiter
         parts = self.parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self.parts = []
         self.size = 0
-        self._connection.resume()
+        if self._connection.paused:
+            self._connection.resume()
         return data
 
     async def _more(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self._loop.create_future()
+        await waiter
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        data = await self.read()
-        if not data:
-            raise StopAsyncIteration
-        return data
+        if data := await self.read():
+            return data
+        raise StopAsyncIteration
 
     async def body(self) -> bytes:
         """The whole body. Raises UpstreamCut when it breaks off or is larger than MAX_BODY."""
@@ -111,6 +122,7 @@ class Connection(asyncio.Protocol):
     """One connection to an engine, with at most one request on it."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.dead = False
         self.reused = False
         self.idle_since = 0.0
@@ -120,7 +132,7 @@ class Connection(asyncio.Protocol):
         self.answer: Answer | None = None
         self._transport: Any = None
         self._parser: Any = None
-        self._paused = False
+        self.paused = False
         self._framed = False
         self._head_size = 0
 
@@ -153,8 +165,8 @@ class Connection(asyncio.Protocol):
             self.lost(f"the engine answered what is not HTTP: {error}")
             self.abort()
             return
-        if answer.size > HIGH_WATER and not self._paused:
-            self._paused = True
+        if answer.size > HIGH_WATER and not self.paused:
+            self.paused = True
             self._transport.pause_reading()
         answer.wake()
 
@@ -227,8 +239,8 @@ class Connection(asyncio.Protocol):
         return answer
 
     def resume(self) -> None:
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             self._transport.resume_reading()
 
     @property
@@ -237,7 +249,7 @@ class Connection(asyncio.Protocol):
         answer = self.answer
         return (
             not self.dead
-            and not self._paused
+            and not self.paused
             and answer is not None
             and answer.complete
             and not self._transport.get_write_buffer_size()
