@@ -27,7 +27,12 @@ def main() -> None:
     # Importing makes a million objects that all stay: collecting among them costs 1.4 of 6.4 s.
     gc.disable()
     if fork:
-        _fork_workers()
+        try:
+            _fork_workers()
+        except (ImportError, AttributeError) as error:
+            # Another vLLM, built otherwise: it starts its processes its own way, only slower.
+            print(f"[dormouse] this vLLM starts without forking: {error!r}", flush=True)  # noqa: T201 - the log
+            fork = False
     from vllm.entrypoints.launchers.api_server import entry
 
     if fork:
