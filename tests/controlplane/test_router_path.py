@@ -20,7 +20,7 @@ import pytest
 from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
 from dormouse_api.lease import read_wish
-from dormouse_router.dataplane.upstream import Connection
+from dormouse_router.dataplane.connection import Connection
 from dormouse_router.kube import Kube
 from dormouse_router.serve import Router
 from tests.controlplane.kubelet import Rest
