@@ -42,7 +42,7 @@ def test_killed_at_each_step_it_converges_and_makes_nothing_twice(
     operator.start()
     own_models.await_reason("phoenix", "ScaledToZero")
     killed()
-    own_models.wake("phoenix", 20)
+    own_models.wake("phoenix", 600)
     until(lambda: own_models.replicas("phoenix") == 1)
     killed()
     own_models.await_reason("phoenix", "Waking")
