@@ -46,6 +46,11 @@ class Router:
         self._ops = Listener(Ops(self.plane, self.unready), settings.host, settings.ops_port)
         self.port, self.ops_port = self._main.port, self._ops.port
 
+    @property
+    def connections(self) -> int:
+        """Open connections of clients."""
+        return self._main.connections
+
     def unready(self) -> str | None:
         """Why no calls should be sent here, or None."""
         if self._draining:

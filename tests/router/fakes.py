@@ -372,8 +372,8 @@ class Engine:
 class Stage:
     """A running router with a fake cluster behind it and, once `awake`, engines."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.cluster = FakeCluster()
+    def __init__(self, settings: Settings, cluster: FakeCluster | None = None) -> None:
+        self.cluster = cluster or FakeCluster()
         self.router = Router(self.cluster, settings)
         self.stop = asyncio.Event()
 
