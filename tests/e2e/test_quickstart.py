@@ -29,6 +29,8 @@ def quickstart(testbed: object) -> Iterator[str]:
 async def test_quickstart(quickstart: str, cluster: Cluster, story: Story) -> None:
     kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{quickstart}", "-n", "default")
     home = Story(cluster, story.hub, "default", "")
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False) as http:
+        await http.post("/api/generate", json={"model": quickstart, "keep_alive": 0})  # somebody may have called it
     await home.asleep(quickstart, seconds=90)
     found = await home.ready(quickstart, "ScaledToZero")
     assert condition(found).message
