@@ -4,8 +4,9 @@
 
 `vllm as it comes` is vLLM's own server with the same flags, which starts three processes one after the other; the
 others are the runtime's supervisor with the engine named. `cold` has an empty cache folder, `warm` the one of the run
-before. The runs are interleaved, and the quickest counts: on a machine with other work, only the minimum is the
-engine's own time. Memory is the resident sets of all processes at readiness, pages they share counted in each.
+before. The runs are interleaved, and the quickest counts: on a machine with other work, only the minimum comes near the
+engine's own time. `CPU` is the processor time of the engine's processes until readiness, which other work hardly
+changes. Memory is their resident sets at readiness, pages they share counted in each.
 """
 
 import argparse
@@ -44,6 +45,7 @@ class Row:
     cache: str
     run: int
     seconds: float
+    cpu_seconds: float
     mebibytes: int
     stages: dict[str, float]
 
@@ -81,9 +83,9 @@ def measure(python: str, model: Path, engine: str, cache: Path, run: int, state:
         until_healthy(child, ports[0])
         seconds = time.monotonic() - began
         leader = child.pid if stock else engine_of(child.pid)
-        memory = resident_bytes(leader) // 2**20
+        spent, memory = cpu_seconds(leader), resident_bytes(leader) // 2**20
         stages = {} if stock else told_stages(ports[1])
-    return Row(engine, state, run, round(seconds, 2), memory, stages)
+    return Row(engine, state, run, round(seconds, 2), round(spent, 2), memory, stages)
 
 
 def stock_command(python: str, model: Path, cache: Path, port: int) -> tuple[list[str], dict[str, str]]:
@@ -170,6 +172,16 @@ def engine_of(supervisor: int) -> int:
     return int(Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0])
 
 
+def cpu_seconds(leader: int) -> float:
+    """Processor time of the session that `leader` opened, with that of children that have ended."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15])) if int(fields[3]) == leader else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def told_stages(port: int) -> dict[str, float]:
     """Seconds of each stage, by the supervisor's own timeline."""
     state = RuntimeState.model_validate_json(get(port, "/state") or b"")
@@ -178,12 +190,15 @@ def told_stages(port: int) -> dict[str, float]:
 
 
 def table(rows: list[Row]) -> None:
-    print(f"{'engine':18} {'cache':6} {'quickest':>9} {'median':>8} {'MiB':>6}  stages of the quickest run (s)")
+    print(
+        f"{'engine':18} {'cache':6} {'quickest':>9} {'median':>8} {'CPU':>6} {'MiB':>6}  stages of the quickest run (s)"
+    )
     for engine, cache in dict.fromkeys((row.engine, row.cache) for row in rows):
         these = sorted((row for row in rows if (row.engine, row.cache) == (engine, cache)), key=lambda row: row.seconds)
         best, median = these[0], statistics.median(row.seconds for row in these)
+        spent = min(row.cpu_seconds for row in these)
         stages = " ".join(f"{stage} {seconds}" for stage, seconds in best.stages.items())
-        print(f"{engine:18} {cache:6} {best.seconds:9.1f} {median:8.1f} {best.mebibytes:6}  {stages}")
+        print(f"{engine:18} {cache:6} {best.seconds:9.1f} {median:8.1f} {spent:6.1f} {best.mebibytes:6}  {stages}")
 
 
 if __name__ == "__main__":
