@@ -6,6 +6,7 @@ goes out with the body it announces. Everything else is uvicorn's. Knows nothing
 """
 
 import asyncio
+import re
 import urllib.parse
 from typing import Any
 
@@ -17,9 +18,20 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 NO_BODY = (204, 304)
 MAX_HEAD = 64 * 1024
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _CLOSED = b"content-length: 0\r\nconnection: close\r\n\r\n"
 TOO_LARGE = STATUS_LINE[431] + _CLOSED
 TOO_SLOW = STATUS_LINE[408] + _CLOSED
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """`data`, which begins with a head, with its Upgrade header under another name.
+
+    Java's and curl's clients offer h2c with every request. A server may ignore that, but the parser would take the body
+    for the other protocol.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
 class Cycle(RequestResponseCycle):
@@ -113,10 +125,12 @@ class Protocol(HttpToolsProtocol):
         self.head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if data.find(b"pgrade", 0, MAX_HEAD) >= 0 and (self.head_since or self.idle_since) is not None:
+            data = without_upgrade(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # we speak nothing else: the request is answered as the plain one it also is
+            self._stay_with_http11()
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
             return
@@ -141,6 +155,14 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self.idle_since = self.loop.time()
+
+    def _stay_with_http11(self) -> None:
+        """An upgrade was offered that `without_upgrade` did not see (its head came in pieces): the parser expects
+        another protocol now, so this request is the connection's last."""
+        if self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
 
     def close_if_late(self, head_before: float, idle_before: float) -> None:
         """Close a connection whose head began before `head_before` and is not whole, or that is idle since before

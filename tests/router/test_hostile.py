@@ -164,6 +164,32 @@ def _heads(answer: bytes) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("offer", [b"upgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n", b"upgrade: websocket\r\n"])
+async def test_an_offer_of_another_protocol_is_declined(world: Stage, engine: Engine, offer: bytes) -> None:
+    await world.awake(engine)
+    offered = sized(BODY, b"Connection: Upgrade, HTTP2-Settings\r\n", offer)
+    async with raw(world) as (reader, writer):
+        for _ in range(3):
+            writer.write(offered)
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+            assert head.startswith(b"HTTP/1.1 200 ")
+    assert [exchange.body for exchange in engine.seen] == [BODY] * 3
+
+
+async def test_an_offer_that_comes_in_pieces_harms_only_its_own_connection(world: Stage, engine: Engine) -> None:
+    await world.awake(engine)
+    async with raw(world) as (reader, writer):
+        offered = sized(BODY, b"connection: upgrade\r\nupgrade: h2c\r\n")
+        cut = offered.index(b"upgrade: h2c") + 3
+        writer.write(offered[:cut])
+        await asyncio.sleep(0.05)
+        writer.write(offered[cut:])
+        async with asyncio.timeout(5):
+            assert (await reader.read(-1)).startswith(b"HTTP/1.1 4")
+
+
 async def test_a_gzip_bomb_is_not_opened(world: Stage, engine: Engine) -> None:
     await world.awake(engine)
     bomb = gzip.compress(b" " * 50_000_000)

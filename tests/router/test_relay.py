@@ -48,16 +48,17 @@ async def test_a_stream_arrives_byte_for_byte_however_it_was_cut(
     assert b"".join(pieces) == said
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 async def test_the_first_word_comes_before_the_last_is_said(
-    world: Stage, client: httpx.AsyncClient, make_engine: MakeEngine
+    world: Stage, client: httpx.AsyncClient, make_engine: MakeEngine, line_end: str
 ) -> None:
     heard = asyncio.Event()
 
     async def wait_for_the_client(exchange: Exchange) -> None:
         await exchange.stream_head()
-        await exchange.event(chat_chunk("Par"))
+        await exchange.chunk(f"data: {json.dumps(chat_chunk('Par'))}{line_end * 2}".encode())
         await heard.wait()
-        await exchange.event(chat_chunk("is"))
+        await exchange.chunk(f"data: {json.dumps(chat_chunk('is'))}{line_end * 2}".encode())
         await exchange.finish()
 
     await world.awake(await make_engine(wait_for_the_client))

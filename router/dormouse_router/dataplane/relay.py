@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dormouse_router.dataplane.usage import TAIL, from_tail
 from dormouse_router.gateway import Headers, Reply, Request, Upstream, UpstreamCut
 
-EVENT_END = b"\n\n"
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 MAX_EVENT = 1024 * 1024
 """An event longer than this is passed on in pieces."""
 STREAM_HEADERS = (
@@ -38,7 +38,7 @@ async def stream(request: Request, upstream: Upstream, headers: Headers, broken:
         async for chunk in upstream.chunks:
             if held:
                 chunk, held = held + chunk, b""
-            if not chunk.endswith(EVENT_END):
+            if not chunk.endswith(EVENT_ENDS):
                 chunk, held = _whole_events(chunk)
                 if not chunk:
                     continue
@@ -55,8 +55,8 @@ async def stream(request: Request, upstream: Upstream, headers: Headers, broken:
 
 def _whole_events(chunk: bytes) -> tuple[bytes, bytes]:
     """What of `chunk` may be passed on, and what must wait for the rest of its event."""
-    cut = chunk.rfind(EVENT_END) + len(EVENT_END)
-    if cut < len(EVENT_END):
+    cut = max((at + len(end) for end in EVENT_ENDS if (at := chunk.rfind(end)) >= 0), default=0)
+    if not cut:
         return (chunk, b"") if len(chunk) > MAX_EVENT else (b"", chunk)
     return chunk[:cut], chunk[cut:]
 
