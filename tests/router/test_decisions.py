@@ -131,6 +131,16 @@ def test_when_a_wake_is_over(found: Entry | None, over: bool, lingers: bool) -> 
     assert not lane.busy
 
 
+def test_who_joins_a_wake_late_waits_for_what_is_left_of_it() -> None:
+    lane = Lane(("default", "tiny"))
+    assert lane.elapsed(90.0) == 0.0
+    lane.wake(100.0, 60.0)
+    assert lane.elapsed(110.0) == 10.0
+    assert remaining(record_from(model(reason="Waking", status={"coldStarts": starts(40)})), 10.0) == 30.0
+    lane.settle(entry("Serving", *endpoints(0)), 140.0)
+    assert lane.elapsed(141.0) == 0.0
+
+
 def test_settings_are_read_once_and_say_what_is_wrong() -> None:
     assert Settings.from_env({}) == Settings()
     made = Settings.from_env({"DORMOUSE_NAMESPACES": "a, b,", "DORMOUSE_PULL": "Forbidden", "POD_NAME": "r-1"})

@@ -1,4 +1,4 @@
-"""How much longer a model will take to wake. Pure: the record and the seconds waited in, seconds out.
+"""How much longer a model will take to wake. Pure: the record and the seconds its wake has taken in, seconds out.
 
 The pull knows its own pace; a start is expected to take what the recorded ones took.
 """
@@ -14,15 +14,15 @@ SHORTEST, LONGEST = 1.0, 120.0
 """Clients of OpenAI's SDK obey Retry-After up to two minutes."""
 
 
-def remaining(record: Record, waited: float) -> float | None:
-    """Seconds until the model can answer, after `waited`; None where nothing is known."""
+def remaining(record: Record, elapsed: float) -> float | None:
+    """Seconds until the model can answer, `elapsed` after its wake began; None where nothing is known."""
     start = usual_start(record)
     pull = record.status.pull
     if record.reason == Reason.PULLING and pull is not None:
         return None if pull.eta_seconds is None else pull.eta_seconds + (start or 0.0)
     if start is None or record.reason in (Reason.INSPECTING, Reason.QUANTIZING, Reason.PENDING):
         return None
-    return max(1.0, start - waited)
+    return max(1.0, start - elapsed)
 
 
 def usual_start(record: Record) -> float | None:
@@ -31,7 +31,7 @@ def usual_start(record: Record) -> float | None:
     return float(median(starts)) if starts else None
 
 
-def retry_after(record: Record, waited: float = 0.0) -> float:
+def retry_after(record: Record, elapsed: float = 0.0) -> float:
     """Seconds to name in Retry-After when a call is refused while the model wakes."""
-    seconds = remaining(record, waited)
+    seconds = remaining(record, elapsed)
     return min(LONGEST, max(SHORTEST, UNKNOWN_SECONDS if seconds is None else seconds))

@@ -129,7 +129,7 @@ class Exchange:
         endpoint.in_flight += 1
         self._lane.in_flight += 1
         pool = self._plane.pool
-        kept = pool.take(endpoint.host, endpoint.port)
+        kept = pool.take(endpoint.host, endpoint.port, self._plane.clock())
         try:
             self._connection = connection = kept or await pool.connect(endpoint.host, endpoint.port)
             self._answer = answer = connection.send(self._head(endpoint), self._call.body)

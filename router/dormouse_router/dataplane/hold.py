@@ -33,17 +33,17 @@ def failed(record: Record) -> Refusal:
     )
 
 
-def full(record: Record, waiting: int) -> Refusal:
+def full(record: Record, waiting: int, elapsed: float) -> Refusal:
     text = (
         f"The model '{record.name}' is waking and {waiting} requests wait for it already: "
         "try again later, or raise spec.scaling.maxHeld."
     )
-    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record))
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, elapsed))
 
 
-def too_many_bytes(record: Record) -> Refusal:
+def too_many_bytes(record: Record, elapsed: float) -> Refusal:
     text = f"The model '{record.name}' is waking and the requests that wait fill the router's memory: try again later."
-    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record))
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, elapsed))
 
 
 def late(record: Record, waited: float) -> Refusal:
@@ -82,10 +82,11 @@ class Hold:
 
     def admit(self, lane: Lane, record: Record, size: int) -> None:
         """Raises Refusal 429 when one more call of `size` bytes may not be held."""
+        elapsed = lane.elapsed(self._clock())
         if len(lane.held) >= record.spec.scaling.max_held:
-            raise full(record, len(lane.held))
+            raise full(record, len(lane.held), elapsed)
         if self.bytes + size > self._max_bytes:
-            raise too_many_bytes(record)
+            raise too_many_bytes(record, elapsed)
 
     async def wait(self, lane: Lane, call: Call, since: float) -> Endpoint:
         """Hold `call`, which came at `since`, until its model can answer. Raises Refusal."""
@@ -130,7 +131,7 @@ class Hold:
                 self._wake(lane, entry)
             if call.waiting is not None and now >= tell_at:
                 tell_at = now + self._every
-                await call.waiting(Waiting(record, record.reason, now - since, remaining(record, now - since)))
+                await call.waiting(Waiting(record, record.reason, now - since, remaining(record, lane.elapsed(now))))
                 continue
             until = give_up if call.waiting is None else min(give_up, tell_at)
             back = back_at(entry.endpoints) if entry is not None else None

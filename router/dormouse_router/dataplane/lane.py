@@ -47,6 +47,10 @@ class Lane:
             if not over:  # a wake nobody waited for still leaves the model up for a while; a failed one does not
                 self.idle_since = max(self.idle_since, now)
 
+    def elapsed(self, now: float) -> float:
+        """Seconds since the wake that is under way began; 0.0 where none is."""
+        return now - self.waking_since if self.wake_ends else 0.0
+
     @property
     def busy(self) -> bool:
         """Somebody needs the model awake now."""

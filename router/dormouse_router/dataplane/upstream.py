@@ -22,12 +22,14 @@ class Pool:
         self._idle: dict[tuple[str, int], list[Connection]] = {}
         self._busy: set[Connection] = set()
 
-    def take(self, host: str, port: int) -> Connection | None:
+    def take(self, host: str, port: int, now: float) -> Connection | None:
         """An idle connection that is alive as far as we know."""
         idle = self._idle.get((host, port))
         while idle:
             connection = idle.pop()
-            if not connection.dead:
+            if connection.idle_since < now - IDLE_SECONDS:
+                connection.abort()  # the engine may be closing it at this very moment
+            elif not connection.dead:
                 connection.reused = True
                 self._busy.add(connection)
                 return connection
