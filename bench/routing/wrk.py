@@ -47,7 +47,17 @@ def load(folder: Path, port: int, body: bytes, connections: int, seconds: float,
     file, script = folder / "body", folder / "post.lua"
     file.write_bytes(body)
     script.write_text(SCRIPT.substitute(body=file))
-    argv = [found, "--timeout", "20s", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
+    argv = [
+        found,
+        "--timeout",
+        "20s",
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds:g}s",
+        "-s",
+        str(script),
+        f"http://127.0.0.1:{port}/",
+    ]
     done = subprocess.run(
         argv,
         capture_output=True,
