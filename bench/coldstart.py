@@ -79,22 +79,23 @@ def main() -> int:
     options = parser.parse_args()
     target = Target("bench-coldstart", options.namespace, options.router, _kubectl())
     try:
-        _apply(target, options.repo)
-        rows = [
-            row
-            for cache in options.caches.split(",")
-            for run in range(options.runs)
-            for row in measure(target, cache, run)
-        ]
-    except BenchError as error:
+        rows = _rows(target, options.repo, options.caches.split(","), options.runs)
+    except (BenchError, httpx.HTTPError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    finally:
-        target.run("delete", MODELS, target.name, "--ignore-not-found", "--wait=false")
     print(table(rows))
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return 0
+
+
+def _rows(target: Target, repo: str, caches: list[str], runs: int) -> list[Row]:
+    """Every start that was asked for, of a model that exists only meanwhile."""
+    _apply(target, repo)
+    try:
+        return [row for cache in caches for run in range(runs) for row in measure(target, cache, run)]
+    finally:
+        target.run("delete", MODELS, target.name, "--ignore-not-found", "--wait=false")
 
 
 def measure(target: Target, cache: str, run: int) -> list[Row]:
