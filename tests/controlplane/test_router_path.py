@@ -31,6 +31,12 @@ CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content"
 NOWHERE = "192.0.2.1"
 
 
+@pytest.fixture
+def models(own_models: Models) -> Models:
+    """No operator here: what a router sees is what the test writes."""
+    return own_models
+
+
 @dataclass
 class Place:
     """A running router, its engine, and the cluster around it."""
