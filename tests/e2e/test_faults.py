@@ -7,10 +7,11 @@ import httpx
 import openai
 import pytest
 
+from dormouse_api.conditions import ConditionType
 from dormouse_api.names import runtime_name
 from tests.e2e.disasters import back, kill, restart_api_server
 from tests.e2e.samples import FRANCE, MIB, PARIS, model
-from tests.e2e.story import Story, chat, component, raw_chat, streamed
+from tests.e2e.story import Story, chat, component, condition, raw_chat, streamed
 
 SLOW_START = {"stages": [["loading", 4]]}
 OPERATOR, ROUTER_NAME = "dormouse-operator", "dormouse-router"
@@ -31,6 +32,20 @@ async def test_operator_killed_in_the_middle_of_a_pull(story: Story) -> None:
             assert len(component(seen["pods"], name, stage)) == 1, stage
         assert component(seen["pods"], name, "runtime") == []
     await back(story.cluster, OPERATOR)
+
+
+async def test_operator_killed_in_the_middle_of_a_quantization(story: Story) -> None:
+    name = await story.scripted("packing", {"quantize": {"seconds": 4}}, quantization="int8")
+    async with story.recorded("pods", "jobs") as seen:
+        await story.pod(name, "quantize")
+        await kill(story.cluster, OPERATOR)
+        found = await story.ready(name, "ScaledToZero")
+        assert condition(found, ConditionType.QUANTIZED).status == "True"
+        for stage in ("inspect", "pull", "quantize"):
+            assert len(component(seen["jobs"], name, stage)) == 1, stage
+            assert len(component(seen["pods"], name, stage)) == 1, stage
+    await back(story.cluster, OPERATOR)
+    assert await chat(name, FRANCE) == PARIS
 
 
 async def test_operator_killed_in_the_middle_of_a_wake(story: Story) -> None:

@@ -8,10 +8,11 @@ import httpx
 import openai
 import pytest
 
+from dormouse_api.conditions import ConditionType
 from dormouse_api.names import runtime_name
 from tests.e2e.cluster import Object
 from tests.e2e.samples import FRANCE, PARIS
-from tests.e2e.story import ROUTER, Story, chat, raw_chat, streamed
+from tests.e2e.story import ROUTER, Story, chat, condition, raw_chat, streamed
 
 NEVER = {"stages": [["loading", 0.1]], "wedge": True}
 
@@ -71,6 +72,18 @@ async def test_first_engine_refused_second_serves(story: Story) -> None:
     status = (await story.seen(name, "its engine", lambda item: item["status"].get("engine")))["status"]["engine"]
     assert status["name"] == "transformers"
     assert [(tried["engine"], tried["message"]) for tried in status["attempts"]] == [("vllm", "unknown architecture")]
+
+
+async def test_copy_that_cannot_be_made_is_done_without(story: Story) -> None:
+    """The other engine quantizes while it loads, and the condition says why there is no copy."""
+    name = await story.scripted("unpacked", {"quantize": {"fail": "the layers do not fit"}}, quantization="int8")
+    found = await story.ready(name, "ScaledToZero")
+    said = condition(found, ConditionType.QUANTIZED)
+    assert (said.status, said.reason) == ("False", "QuantizationFailed")
+    assert "the layers do not fit" in said.message
+    assert await chat(name, FRANCE) == PARIS
+    engine = (await story.seen(name, "its engine", lambda item: item["status"].get("engine")))["status"]["engine"]
+    assert (engine["name"], engine["quantization"]) == ("transformers", "llm-int8")
 
 
 async def test_keep_alive_rules_the_sleep(story: Story) -> None:

@@ -41,6 +41,7 @@ CASES = {
     "gated": Case("Gated", "accept its terms", {"kind": "status", "status": 403, "code": "GatedRepo"}),
     "missing": Case("NotFound", "does not exist", published=False),
     "limited": Case("RateLimited", "429", {"kind": "status", "status": 429, "retry_after": 90}),
+    "broken": Case("Network", "503", {"kind": "status", "status": 503}, seconds=120),
     "stalled": Case(
         "Stalled", "nothing", {"kind": "stall", "path": WEIGHTS, "after": 5000, "seconds": 300}, seconds=120
     ),
