@@ -4,8 +4,10 @@
 
 `warm` finds the engine's files in the page cache and its compiled code on the volume. `cold` has neither: the volume's
 cache folder is emptied and the machine's page cache dropped, which needs root on the node (the local cluster).
-Every figure is seconds; a stage's figure is how long it lasted; `first token` is counted from the first byte of the
-request, and what the stages do not explain (router, Lease, the answer itself) is `other`.
+Cold and warm starts take turns, so that what else the machine does falls on both. Every figure is seconds; a stage's
+figure is how long it lasted, from its own moment to the next one's (`scheduled`: until the container runs); `first
+token` is counted from the first byte of the request, and what the stages do not explain (router, Lease, the answer
+itself) is `other`.
 """
 
 import argparse
@@ -93,7 +95,10 @@ def _rows(target: Target, repo: str, caches: list[str], runs: int) -> list[Row]:
     """Every start that was asked for, of a model that exists only meanwhile."""
     _apply(target, repo)
     try:
-        return [row for cache in caches for run in range(runs) for row in measure(target, cache, run)]
+        if "cold" not in caches:
+            _sleep(target)
+            _first_token(target)  # the start that fills the caches is not counted
+        return [row for run in range(runs) for cache in caches for row in measure(target, cache, run)]
     finally:
         target.run("delete", MODELS, target.name, "--ignore-not-found", "--wait=false")
 
@@ -103,9 +108,6 @@ def measure(target: Target, cache: str, run: int) -> list[Row]:
     _sleep(target)
     if cache == "cold":
         _chill(target)
-    elif run == 0:
-        _first_token(target)  # the start that fills the caches is not counted
-        _sleep(target)
     before = _starts(target)
     total = _first_token(target)
     stages = _last_start(target, before)
