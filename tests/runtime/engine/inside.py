@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
+import threading
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from dormouse_runtime.quantize.progress import Meter
 from dormouse_runtime.quantize.tensorfile import read_header
 
 DRAWS = 4000
-ROOM = 64 * 2**20
 
 
 def sampling(_: Path) -> dict[str, Any]:
@@ -54,10 +53,27 @@ def sampling(_: Path) -> dict[str, Any]:
     }
 
 
-def private_bytes() -> int:
-    """What RLIMIT_DATA counts. safetensors maps the source privately, twice: that counts without taking memory."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData:")]
-    return int(line.split()[1]) * 1024
+class Peak:
+    """The most private memory of this process while inside, beyond what it had before; mapped files do not count."""
+
+    def __enter__(self) -> Peak:
+        self._before, self.grown = self._now(), 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.002):
+            self.grown = max(self.grown, self._now() - self._before)
+
+    def _now(self) -> int:
+        (line,) = [row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("RssAnon:")]
+        return int(line.split()[1]) * 1024
 
 
 def rounding(_: Path) -> dict[str, Any]:
@@ -88,12 +104,8 @@ def streaming(folder: Path) -> dict[str, Any]:
     files = {"a.safetensors": read_header(folder / "a.safetensors")[0]}
     planned = layout.plan("int4", files)
     rtn.quantize(torch.randn(256, 4096), "int4", 128, torch.bfloat16)  # what threads and libraries take once
-    usual = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (private_bytes() + 2 * planned.source_bytes + ROOM, usual[1]))
-    try:
+    with Peak() as peak:
         written = compressed.write(folder, folder / "copy", planned, "int4", Meter(planned.source_bytes))
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, usual)
     check.compressed(folder, folder / "copy", planned, "int4")
     copy = folder / "copy" / "a.safetensors"
     data = bytearray(copy.read_bytes())
@@ -108,7 +120,7 @@ def streaming(folder: Path) -> dict[str, Any]:
     except layout.LayoutError as error:
         refused = str(error)
     return {
-        "room": ROOM,
+        "grown": peak.grown,
         "source": planned.source_bytes,
         "planned": planned.bytes,
         "written": written[0].size,

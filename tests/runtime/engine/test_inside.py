@@ -53,9 +53,7 @@ def test_rounding_errs_as_little_as_it_should_and_packs_as_the_library(inside: I
 
 def test_a_large_tensor_takes_little_memory_and_a_damaged_copy_is_refused(inside: Inside) -> None:
     told = inside["streaming"]
-    assert (
-        told["room"] <= told["source"] / 2
-    )  # it was all the writer had; in one piece, int4 takes twelve times the source
+    assert 0 < told["grown"] < told["source"] / 2  # in one piece, int4 takes twelve times the source
     assert told["written"] - told["planned"] in range(1000)  # the header
     assert "was not kept" in told["refused"]
 
