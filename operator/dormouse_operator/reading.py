@@ -102,7 +102,8 @@ def read_pod(raw: Object) -> Pod:
     state, last = container.get("state") or {}, container.get("lastState") or {}
     waiting, ready = state.get("waiting") or {}, conditions.get("Ready", {})
     scheduled = conditions.get("PodScheduled", {})
-    lost_race = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    # A pod that has its node is scheduled, whatever an older attempt of the scheduler still says of it.
+    homeless = not raw.get("spec", {}).get("nodeName") and scheduled.get("reason") == "Unschedulable"
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
@@ -114,7 +115,7 @@ def read_pod(raw: Object) -> Pod:
         created=_time(meta, "creationTimestamp") or 0.0,
         ready_at=_time(ready, "lastTransitionTime") if ready.get("status") == "True" else None,
         scheduled_at=_time(scheduled, "lastTransitionTime") if scheduled.get("status") == "True" else None,
-        unschedulable=scheduled.get("message", "no node fits") if lost_race else None,
+        unschedulable=scheduled.get("message", "no node fits") if homeless else None,
         unschedulable_since=_time(scheduled, "lastTransitionTime") or 0.0,
         waiting=waiting.get("reason"),
         waiting_message=waiting.get("message", ""),

@@ -36,6 +36,11 @@ def test_a_pod_without_a_node() -> None:
     assert (seen.unschedulable, seen.unschedulable_since, seen.scheduled_at) == ("0/1 nodes", SECONDS, None)
 
 
+def test_a_pod_with_a_node_is_scheduled_whatever_an_older_attempt_says_of_it() -> None:
+    late = pod(conditions=[condition("PodScheduled", "False", reason="Unschedulable", message="0/1 nodes")])
+    assert reading.read_pod(late | {"spec": {"nodeName": "n"}}).unschedulable is None
+
+
 def test_a_serving_pod_that_was_restarted_beside_a_mesh() -> None:
     ours = {
         "name": "runtime",
