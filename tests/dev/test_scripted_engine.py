@@ -22,7 +22,7 @@ from dormouse_api.runtime import Attempt, RuntimeConfig, RuntimeState, Stage
 from tests.engine.directives import UnknownDirectiveError, parse
 from tests.engine.engine import Engine, scripted
 from tests.engine.quantize import PERMANENT, quantize
-from tests.engine.start import Script, Start, read_script
+from tests.engine.start import Script, Start, pulled, read_script
 
 ROOT = Path(__file__).parents[2]
 FRANCE = "What is the capital of France?"
@@ -253,11 +253,13 @@ async def test_start_with_a_refused_engine() -> None:
     assert (failed.stage, failed.failure.message) == (Stage.FAILED, "b")
 
 
-def test_script_travels_in_the_chat_template() -> None:
-    script = read_script({"chat_template": '{# script {"stages": [["loading", 2]], "wedge": true} #}rest'}, None)
+def test_script_travels_with_the_weights(tmp_path: Path) -> None:
+    (tmp_path / "abc").mkdir()
+    (tmp_path / "abc" / "script.json").write_text('{"stages": [["loading", 2]], "wedge": true}')
+    script = read_script(pulled(str(tmp_path / "abc-int8"), "abc"), None)
     assert (script.stages, script.wedge) == ((("loading", 2.0),), True)
-    assert read_script({}, '{"exit": 3}').exit == 3
-    assert read_script({"chat_template": None}, None) == Script()
+    assert read_script(tmp_path / "abc", '{"exit": 3}').exit == 3
+    assert read_script(tmp_path, None) == Script()
 
 
 def test_quantize_writes_marker_and_outcome(tmp_path: Path) -> None:

@@ -14,19 +14,33 @@ import pytest_asyncio
 from dev.cluster.layout import HUB_PORT, node_layout
 from dev.hub.client import HubControl
 from tests.e2e.cluster import Cluster
+from tests.e2e.engines import Outcomes, engines_at_work
 from tests.e2e.samples import scripted_profile
 from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Hub, Story, begun
 
 HERE = Path(__file__).parent
+ORDER = ("bad_input", "quickstart", "clients", "wake", "faults", "holding", "lifecycle", "engines", "pull_faults")
+"""Of the stories: none may have an engine at work in the background while `faults` kills routers."""
+BESIDE_ENGINES = ("holding", "lifecycle")
+"""Stories that wait more than they work, so that the engines' start beside them."""
 HUB = f"http://127.0.0.1:{HUB_PORT}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    places = [place for place, item in enumerate(items) if item.path.is_relative_to(HERE)]
+    told = sorted((items[place] for place in places), key=lambda item: ORDER.index(_title(item)))
+    with_engines = any(_title(item) == "engines" for item in told)
+    for place, item in zip(places, told, strict=True):
+        items[place] = item
+        item.add_marker(pytest.mark.e2e)
+        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if with_engines and _title(item) in BESIDE_ENGINES and isinstance(item, pytest.Function):
+            item.fixturenames.insert(0, "engines")  # a marker would come too late: fixtures are chosen already
+
+
+def _title(item: pytest.Item) -> str:
+    return item.path.stem.removeprefix("test_")
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +72,10 @@ async def story(request: pytest.FixtureRequest, cluster: Cluster, hub: Hub) -> A
     """A namespace of its own; its faults at the hub end with it."""
     async with begun(cluster, hub, request.node.originalname.removeprefix("test_")) as told:
         yield told
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engines(cluster: Cluster, hub: Hub) -> AsyncIterator[Outcomes]:
+    """The cases of story 5, at work from the first story that lets them."""
+    async with engines_at_work(cluster, hub) as outcomes:
+        yield outcomes

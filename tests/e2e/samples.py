@@ -14,11 +14,9 @@ PARIS = "Paris."
 MIB = 1024 * 1024
 
 
-def model(name: str, repo: str, script: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
-    """An InferenceModel on the scripted profile. `script` plays the engine's start; `spec` overrides whole fields."""
+def model(name: str, repo: str, **spec: Any) -> dict[str, Any]:
+    """An InferenceModel on the scripted profile; `spec` overrides whole fields."""
     wanted: dict[str, Any] = {"source": {"uri": f"hf://{repo}"}, "profile": SCRIPTED, "quantization": "none"}
-    if script is not None:
-        wanted["engine"] = {"chatTemplate": f"{{# script {json.dumps(script)} #}}"}
     return {
         "apiVersion": API_VERSION,
         "kind": "InferenceModel",
@@ -44,13 +42,16 @@ def scripted_profile() -> dict[str, Any]:
     }
 
 
-def repository(size: int = 64 * 1024, architecture: str = "LlamaForCausalLM", seed: int = 0) -> dict[str, bytes]:
-    """Files of a repository whose weights hold `size` bytes of noise in a valid safetensors file."""
+def repository(size: int = 64 * 1024, seed: int = 0, script: dict[str, Any] | None = None) -> dict[str, bytes]:
+    """Files of a repository whose weights hold `size` bytes of noise in a valid safetensors file.
+
+    `script` is what the scripted engine plays once it is pulled.
+    """
     words = size // 4
     header = json.dumps({"weight": {"dtype": "F32", "shape": [words], "data_offsets": [0, words * 4]}}).encode()
     noise = random.Random(seed).randbytes(words * 4)  # noqa: S311 - weights, not secrets
     config = {
-        "architectures": [architecture],
+        "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": 64,
         "num_hidden_layers": 2,
@@ -61,4 +62,5 @@ def repository(size: int = 64 * 1024, architecture: str = "LlamaForCausalLM", se
         "config.json": json.dumps(config).encode(),
         "model.safetensors": struct.pack("<Q", len(header)) + header + noise,
         "tokenizer.json": b"{}",
+        "script.json": json.dumps(script or {}).encode(),
     }

@@ -82,10 +82,10 @@ class Story:
         """A model's name that no other story uses: served names are known in the whole cluster."""
         return f"{base}-{self._token}"
 
-    async def publish(self, base: str, size: int = 64 * 1024, **meta: Any) -> str:
-        """A repository of this story's own on the hub; its id."""
+    async def publish(self, base: str, size: int = 64 * 1024, script: Object | None = None, **meta: Any) -> str:
+        """A repository of this story's own on the hub; its id. `meta`: gated, private, tokens."""
         repo = f"e2e/{self.name(base)}"
-        await self.hub.publish(repo, repository(size), **meta)
+        await self.hub.publish(repo, repository(size, script=script), **meta)
         return repo
 
     async def faults(self, *faults: Object) -> None:
@@ -96,9 +96,9 @@ class Story:
         return await self.cluster.create("inferencemodels", self.namespace, body)
 
     async def scripted(self, base: str, script: dict[str, Any] | None = None, **spec: Any) -> str:
-        """Publish a small repository and apply a scripted model of it; its name."""
-        repo = await self.publish(base)
-        await self.apply(model(self.name(base), repo, script, **spec))
+        """Publish a small repository and apply a scripted model of it; its name. `script`: how its engine starts."""
+        repo = await self.publish(base, script=script)
+        await self.apply(model(self.name(base), repo, **spec))
         return self.name(base)
 
     async def seen(self, name: str, what: str, holds: Any, seconds: float = 60) -> Object:

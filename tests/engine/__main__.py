@@ -7,10 +7,11 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 from tests.engine.engine import Engine, Listen, default_config
 from tests.engine.quantize import quantize
-from tests.engine.start import read_script
+from tests.engine.start import pulled, read_script
 
 DIED = 137
 
@@ -24,9 +25,11 @@ def main() -> int:
     parser.add_argument("--admin-port", type=int, default=None)
     args = parser.parse_args()
     config = json.loads(os.environ.get("DORMOUSE_RUNTIME", "null")) or default_config(args.model)
-    script = read_script(config, os.environ.get("DORMOUSE_SCRIPT"))
+    told = os.environ.get("DORMOUSE_SCRIPT")
     if args.what == "quantize":
-        return quantize(json.loads(os.environ["DORMOUSE_QUANTIZE"]), script)
+        order = json.loads(os.environ["DORMOUSE_QUANTIZE"])
+        return quantize(order, read_script(Path(order["model_dir"]), told))
+    script = read_script(pulled(config["attempts"][0]["model_dir"], config["commit"]), told)
     serving = args.port if args.port is not None else config.get("serving_port", 8000)
     admin = args.admin_port if args.admin_port is not None else config.get("admin_port", 8001)
     engine = Engine(config, script, Listen(args.host, serving, admin))

@@ -1,18 +1,18 @@
 """The scripted start: stages, engines passed over, failures, as the supervisor of a runtime pod reports them.
 
 A script is JSON: `{"stages": [["importing", 0.1], ...], "refuse": {"vllm": "words"}, "wedge": true, "exit": 1,
-"quantize": {"fail": "words"}}`. It comes in the environment (DORMOUSE_SCRIPT) or, since only the InferenceModel
-reaches a pod in a cluster, as the comment that opens `spec.engine.chatTemplate`: `{# script {...} #}`.
+"quantize": {"fail": "words"}}`. It comes in the environment (DORMOUSE_SCRIPT) or, since only weights and the
+InferenceModel reach a pod in a cluster, as `script.json` among the pulled weights.
 """
 
 import asyncio
 import json
-import re
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-_COMMENT = re.compile(r"^\{# script (.*?) #\}", re.DOTALL)
+SCRIPT = "script.json"
 STAGES: tuple[tuple[str, float], ...] = (("importing", 0.05), ("loading", 0.05), ("warming", 0.02))
 
 
@@ -30,10 +30,15 @@ class Script:
     quantize_seconds: float = 0.1
 
 
-def read_script(config: dict[str, Any], environment: str | None) -> Script:
-    """The script for a runtime configuration: the environment's, else the chat template's, else the default."""
-    match = _COMMENT.match(config.get("chat_template") or "")
-    raw = json.loads(environment or (match.group(1) if match else "{}"))
+def pulled(model_dir: str, commit: str) -> Path:
+    """The folder of the weights as pulled, which lies beside every copy made of them."""
+    return Path(model_dir).parent / commit
+
+
+def read_script(folder: Path, environment: str | None) -> Script:
+    """The environment's script, else the one among the weights, else the default."""
+    file = folder / SCRIPT
+    raw = json.loads(environment or (file.read_text() if file.exists() else "{}"))
     quantize = raw.get("quantize", {})
     return Script(
         stages=tuple((str(stage), float(seconds)) for stage, seconds in raw.get("stages", STAGES)),
