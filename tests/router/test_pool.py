@@ -69,6 +69,7 @@ async def test_one_that_speaks_unasked_is_closed(pool: Pool, engine: Engine) -> 
     for writer in list(engine.open):
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
     await until(lambda: connection.dead)
+    assert pool.take("127.0.0.1", engine.port, 100.0) is None
 
 
 async def test_engines_do_not_share_connections(pool: Pool, engine: Engine) -> None:

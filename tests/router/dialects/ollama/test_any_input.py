@@ -73,7 +73,7 @@ def settled(action: Callable[[], T]) -> T | None:
     return None
 
 
-@settings(max_examples=100)  # 300 found nothing more and took a third of `make check`
+@settings(max_examples=300)
 @given(CHATS)
 def test_any_chat(body: dict[str, Any]) -> None:
     request = json.dumps(body).encode()
@@ -81,7 +81,7 @@ def test_any_chat(body: dict[str, Any]) -> None:
     assert sent is None or json.loads(sent)["model"] == "tiny-chat"
 
 
-@settings(max_examples=100)  # 300 found nothing more and took a third of `make check`
+@settings(max_examples=300)
 @given(GENERATES)
 def test_any_generate(body: dict[str, Any]) -> None:
     request = json.dumps(body).encode()
