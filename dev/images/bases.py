@@ -20,7 +20,7 @@ from dev.images.buildah import ImageError
 from dev.images.oci import Image, Layer, Store
 
 SUITE = "bookworm"  # Python 3.11: what requirements-cpu.txt is pinned for
-PACKAGES = ("python3", "ca-certificates", "libnuma1", "libgomp1", "libstdc++6")
+PYTHON = ("python3", "ca-certificates", "libnuma1", "libgomp1", "libstdc++6")
 UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 ENGINE_FOLDER = "/opt/engine"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,11 +35,11 @@ class EngineLayer:
     base: Image
 
 
-def base(store: Store) -> str:
-    """Name of the Debian image with Python: what `python:slim` is elsewhere."""
-    name = f"dormouse-base:{cache.key('base 1', SUITE, *PACKAGES, *UNUSED)}"
+def base(store: Store, packages: Sequence[str] = PYTHON) -> str:
+    """Name of the Debian image with these packages; with Python it is what `python:slim` is elsewhere."""
+    name = f"dormouse-base:{cache.key('base 1', SUITE, *packages, *UNUSED)}"
     if not _has(store, name):
-        layer = _timed(f"Debian {SUITE} with Python (about 30 s)", lambda: _rootfs(store))
+        layer = _timed(f"Debian {SUITE} with {packages[0]} (about 30 s)", lambda: _rootfs(store, packages))
         store.add_image(name, [layer], {"Env": [f"PATH={_PATH}", "LANG=C.UTF-8"], "Cmd": ["/bin/bash"]})
     return name
 
@@ -89,11 +89,11 @@ def uv_program() -> Path:
 _ROOT_OWNS = ("--owner=0", "--group=0", "--numeric-owner", "--sort=name")
 
 
-def _rootfs(store: Store) -> Layer:
+def _rootfs(store: Store, packages: Sequence[str]) -> Layer:
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch, "rootfs.tar")
         options = [f"--dpkgopt=path-exclude={pattern}" for pattern in UNUSED]
-        command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(PACKAGES)}", *options]
+        command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(packages)}", *options]
         done = subprocess.run([*command, SUITE, str(archive), _mirror()], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ImageError(f"mmdebstrap failed; `python -m dev.host` installs it. It said:\n{done.stderr[-2000:]}")

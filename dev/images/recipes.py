@@ -32,6 +32,8 @@ class Recipe:
     target: str = ""
     contexts: Mapping[str, Path] = field(default_factory=dict)
     on_engine: bool = False
+    packages: tuple[str, ...] = bases.PYTHON
+    """Debian packages that BASE holds."""
 
     @property
     def reference(self) -> str:
@@ -45,6 +47,7 @@ NAMES = (
     "dormouse-puller",
     "dormouse-scripted",
     "dormouse-hub",
+    "dormouse-caller",
     "dormouse-runtime",
 )
 
@@ -71,13 +74,14 @@ _RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "dormouse-puller": lambda: _control_plane("puller", *_PULLER),
     "dormouse-scripted": lambda: Recipe("dormouse-scripted", "tests/engine/Dockerfile", _SCRIPTED),
     "dormouse-hub": _hub,
+    "dormouse-caller": lambda: Recipe("dormouse-caller", "dev/images/caller.Dockerfile", (), packages=("curl",)),
     "dormouse-runtime": lambda: Recipe("dormouse-runtime", "Dockerfile.runtime", _RUNTIME, on_engine=True),
 }
 
 
 def make(recipe: Recipe, store: Store, builder: Buildah) -> Image:
     """The recipe's image, built first when its inputs changed."""
-    base = bases.engine_shell(store) if recipe.on_engine else bases.base(store)
+    base = bases.engine_shell(store) if recipe.on_engine else bases.base(store, recipe.packages)
     engine = bases.engine(store) if recipe.on_engine else None
     inputs = [ROOT / path for path in (recipe.file, *recipe.inputs)]
     inputs += recipe.contexts.values()

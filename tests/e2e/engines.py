@@ -25,17 +25,17 @@ AT_ONCE = 2
 class Case:
     quantization: str
     engine: str
-    again: bool = False
-    """Sleep and wake once more."""
     repo: str = "dormouse/tiny-chat"
+    starts: int = 2
+    """How often it wakes; it sleeps in between."""
 
 
 CASES = {
-    "int4": Case("int4", "vllm", again=True),
-    "nf4": Case("nf4", "transformers", again=True),
+    "int4": Case("int4", "vllm"),
+    "nf4": Case("nf4", "transformers"),
     "int8": Case("int8", "vllm"),
     "llm-int8": Case("llm-int8", "transformers"),
-    "odd": Case("none", "transformers", repo="dormouse/tiny-odd"),
+    "odd": Case("none", "transformers", repo="dormouse/tiny-odd", starts=1),
 }
 
 
@@ -58,7 +58,7 @@ async def _play(story: Story, base: str, case: Case) -> Outcome:
         spec: dict[str, Any] = {"profile": "cpu", "quantization": case.quantization, "engine": {"maxModelLen": 256}}
         await story.apply(model(name, case.repo, **spec))
         found = await story.ready(name, "ScaledToZero", seconds=WAKE_SECONDS)
-        for start in range(2 if case.again else 1):
+        for start in range(case.starts):
             if start:
                 await _sleep(story, name)
             answers.append(await chat(name, FRANCE, seconds=WAKE_SECONDS))

@@ -1,6 +1,7 @@
 """Story 4: clients that know nothing of Dormouse talk to it unchanged, through real vLLM."""
 
 import asyncio
+import json
 
 import httpx
 import ollama
@@ -15,12 +16,7 @@ from tests.e2e.test_quickstart import MANIFEST
 NAME = "tiny-chat"
 ALIAS = "tiny"
 SERVICE = "http://dormouse.dormouse-system.svc.cluster.local"
-CURL = """
-import json, urllib.request
-body = {"model": "tiny-chat", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
-request = urllib.request.Request("%s/v1/chat/completions", json.dumps(body).encode())
-print(json.load(urllib.request.urlopen(request, timeout=120))["choices"][0]["message"]["content"])
-"""
+CALL = {"model": NAME, "messages": [{"role": "user", "content": FRANCE}], "temperature": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +74,12 @@ async def _talk(client: ollama.AsyncClient) -> None:
 
 
 async def test_another_pod_by_the_service_name(cluster: Cluster, story: Story) -> None:
+    """curl, with what its manual says: -f makes an HTTP error a failure, and no header says that this is JSON."""
     container = {
         "name": "caller",
-        "image": "localhost/dormouse-hub:dev",
+        "image": "localhost/dormouse-caller:dev",
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", CURL % SERVICE],
+        "args": ["-sSf", "--max-time", "120", f"{SERVICE}/v1/chat/completions", "-d", json.dumps(CALL)],
     }
     pod = {"metadata": {"name": "caller"}, "spec": {"restartPolicy": "Never", "containers": [container]}}
     await cluster.create("pods", story.namespace, pod)
@@ -93,7 +90,8 @@ async def test_another_pod_by_the_service_name(cluster: Cluster, story: Story) -
 
     phase = await cluster.until("pods", story.namespace, ended, "the calling pod's end", seconds=120)
     log = await cluster.log(story.namespace, "caller")
-    assert (phase, log.strip()) == ("Succeeded", PARIS)
+    assert phase == "Succeeded", log
+    assert json.loads(log)["choices"][0]["message"]["content"] == PARIS
 
 
 async def test_native_pull_and_ollama_delete(story: Story) -> None:
