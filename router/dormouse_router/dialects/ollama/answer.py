@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
-from dormouse_router.dialects.ollama import chunks, context, lines, logprobs, sse
+from dormouse_router.dialects import chunks, sse
+from dormouse_router.dialects.complaints import error_text
+from dormouse_router.dialects.ollama import context, lines, logprobs
 from dormouse_router.dialects.ollama.durations import nanoseconds, timestamp
-from dormouse_router.dialects.ollama.thinking import Splitter
 from dormouse_router.dialects.ollama.tools import Calls, ToolCall
 from dormouse_router.dialects.ollama.translate import Plan
+from dormouse_router.dialects.thinking import Splitter
 
 
 class AnswerError(Exception):
@@ -96,7 +98,7 @@ class Answer:
     def _event(self, data: bytes) -> bytes:
         chunk = chunks.decode(data)
         if chunk.error is not None:
-            raise AnswerError(chunks.error_text(chunk.error))
+            raise AnswerError(error_text(chunk.error))
         if chunk.usage is not None:
             self._usage = chunk.usage
         if not chunk.choices:

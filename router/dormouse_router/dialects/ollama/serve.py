@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
+from dormouse_router.dialects.complaints import words_of
 from dormouse_router.dialects.ollama import embeds, names, refit
 from dormouse_router.dialects.ollama.answer import Answer, AnswerError, Clock, Times
 from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, timestamp
@@ -83,7 +84,7 @@ class Serving:
                     times = Times(arrived=arrived, sent=sent + upstream.hold_seconds, held=held)
                     await _relay(request, upstream, Answer(plan, name, self._clock, times), plan)
                     return
-                words = refit.words_of(await upstream.body())
+                words = words_of(await upstream.body())
                 again = refit.shorter(plan, upstream.status, words)
             if again is None:
                 raise refit.refusal(upstream.status, words)
@@ -134,7 +135,7 @@ class Serving:
             except UpstreamCut as cut:
                 raise Refusal(502, str(cut)) from cut
             if upstream.status >= 400:
-                raise _embed_refusal(upstream.status, refit.words_of(body))
+                raise _embed_refusal(upstream.status, words_of(body))
             try:
                 vectors = msgspec.json.decode(body, type=embeds.Vectors)
             except msgspec.DecodeError as error:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from dormouse_router.dialects.ollama.chunks import ToolDelta
+from dormouse_router.dialects.chunks import ToolDelta
 
 ToolCall = dict[str, Any]
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from dormouse_router.dialects.ollama.refit import refusal, shorter, words_of
+from dormouse_router.dialects.complaints import words_of
+from dormouse_router.dialects.ollama.refit import refusal, shorter
 from dormouse_router.dialects.ollama.translate import Plan
 from dormouse_router.gateway import CHAT, COMPLETIONS
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dormouse_router.dialects.ollama.thinking import Splitter
+from dormouse_router.dialects.thinking import Splitter
 
 
 def split(*pieces: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What the engine streams, as far as Ollama's answer needs it: chat and completion chunks in one shape."""
+"""What an engine streams, as far as the dialects that translate need it: chat and completion chunks in one shape."""
 
 from typing import Any
 
@@ -27,12 +27,19 @@ class Choice(msgspec.Struct):
     delta: Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    stop_reason: int | str | None = None
+    """vLLM: the stop string that ended the answer, or the id of a stop token."""
     logprobs: dict[str, Any] | None = None
+
+
+class PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
 
 
 class Usage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int | None = 0
+    prompt_tokens_details: PromptDetails | None = None
 
 
 class Chunk(msgspec.Struct):
@@ -44,13 +51,3 @@ class Chunk(msgspec.Struct):
 
 
 decode = msgspec.json.Decoder(Chunk).decode
-
-
-def error_text(error: object) -> str:
-    """The sentence in an engine's error, in any of the forms engines use."""
-    if isinstance(error, dict):
-        inner = error.get("error", error)
-        if isinstance(inner, dict):
-            return str(inner.get("message") or inner.get("detail") or "the engine failed without a word")
-        return str(inner)
-    return str(error)
