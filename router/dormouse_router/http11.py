@@ -22,6 +22,9 @@ _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _CLOSED = b"content-length: 0\r\nconnection: close\r\n\r\n"
 TOO_LARGE = STATUS_LINE[431] + _CLOSED
 TOO_SLOW = STATUS_LINE[408] + _CLOSED
+NO_REQUEST = STATUS_LINE[400] + _CLOSED
+_VERSIONS = ("1.1", "1.0")
+_MINDED = frozenset((b"host", b"expect", b"transfer-encoding"))
 
 
 def without_upgrade(data: bytes) -> bytes:
@@ -118,13 +121,20 @@ class Protocol(HttpToolsProtocol):
     """When the head began that is not whole yet; None between and within requests."""
     idle_since: float | None = None
     """When the last answer ended; None while there is something to do."""
-    _head_bytes = 0
+    _barren = 0
+    """Bytes that came and were no body: of a head, of extensions of chunks, of trailers."""
+    _hosts = 0
+    _refusal = b""
+    """What came is no request: nothing more is read, and this is said once the answers that are owed are out."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal or self.transport.is_closing():
+            return
+        self._barren += len(data)
         if data.find(b"pgrade", 0, MAX_HEAD) >= 0 and (self.head_since or self.idle_since) is not None:
             data = without_upgrade(data)
         try:
@@ -132,20 +142,35 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._stay_with_http11()
         except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+            self._refuse(TOO_LARGE if self._barren > MAX_HEAD else NO_REQUEST)
             return
-        if self.head_since is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
-                self.transport.write(TOO_LARGE)
-                self.transport.close()
+        if self._barren > MAX_HEAD:
+            if self.head_since is not None:
+                self._refuse(TOO_LARGE)
+            elif self.cycle.more_body:
+                self._refuse(NO_REQUEST)
+
+    def _refuse(self, refusal: bytes) -> None:
+        """What came is no request. Answers that are owed go out before that is said."""
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and self.pipeline:
+            self.pipeline.popleft()  # it waits for its turn, and will never be whole
+        elif cycle is None or cycle.more_body or cycle.response_complete:
+            self._end(refusal)
+            return
+        self._refusal = refusal
+
+    def _end(self, refusal: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(refusal)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.idle_since = None
+        self._hosts = 0
         if self.head_since is None:
             self.head_since = self.loop.time()
-            self._head_bytes = 0
 
     def on_response_complete(self) -> None:
         if self.transport.is_closing():
@@ -153,6 +178,8 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._refusal:
+            self._end(self._refusal)
         else:
             self.idle_since = self.loop.time()
 
@@ -170,14 +197,39 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.head_since is not None and self.head_since < head_before:
-            self.transport.write(TOO_SLOW)
-            self.transport.close()
+            self._refuse(TOO_SLOW)
         elif self.idle_since is not None and self.idle_since < idle_before:
             self.transport.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head_since is None:
+            return  # a trailer has passed by everything that looked at the headers: it is dropped
+        name = name.lower()
+        if name in _MINDED:
+            self._mind(name, value.lower())
+        self.headers.append((name, value))
+
+    def _mind(self, name: bytes, value: bytes) -> None:
+        """Look at a header that says how the request is to be read. ValueError where two readers could differ."""
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect":
+            self.expect_100_continue = value == b"100-continue"
+        elif value != b"chunked" or self.parser.get_http_version() != "1.1":
+            raise ValueError("a transfer coding that is not taken here")
+
+    def on_body(self, body: bytes) -> None:
+        self._barren = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self.head_since = None
         version = self.parser.get_http_version()
+        if version not in _VERSIONS or self._hosts > 1 or (not self._hosts and version == "1.1"):
+            raise ValueError("no version of HTTP that is spoken here, or not exactly one host")
+        if self._barren > MAX_HEAD and len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD:
+            raise ValueError("the head is too large")
+        self._barren = 0
         scope: Any = self.scope
         scope["method"] = self.parser.get_method().decode("ascii")
         if version != "1.1":
