@@ -65,6 +65,12 @@ class Record:
         return any(c.type == ConditionType.MODEL_PULLED and c.status == "True" for c in conditions)
 
     @property
+    def context_length(self) -> int | None:
+        """Tokens one sequence may have as served: the model's own length, or less where the spec says so."""
+        known = [length for length in (self.status.context_length, self.spec.engine.max_model_len) if length]
+        return min(known) if known else None
+
+    @property
     def quantization(self) -> str:
         """What the weights are served as, as far as known: the engine's word, else the operator's, else the wish."""
         status = self.status

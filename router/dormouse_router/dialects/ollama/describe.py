@@ -10,7 +10,6 @@ from dormouse_router.catalog.record import Record
 from dormouse_router.dialects.ollama.durations import FOREVER_TIME, timestamp
 from dormouse_router.dialects.ollama.names import listed
 from dormouse_router.dialects.ollama.options import DEFAULTS
-from dormouse_router.dialects.ollama.translate import context_length
 
 _HEAD = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration|ForSequenceClassification|Model|MoE)+$")
 _SCALES = ((1e12, "T", 1), (1e9, "B", 1), (1e6, "M", 2), (1e3, "K", 2))
@@ -63,7 +62,7 @@ def quantization_level(record: Record) -> str:
 
 def details(record: Record) -> dict[str, Any]:
     known = {
-        "context_length": context_length(record),
+        "context_length": record.context_length,
         "embedding_length": record.status.inspected.embedding_length if record.status.inspected else None,
     }
     return {
@@ -111,7 +110,7 @@ def running(record: Record, ends: float | None, now: float) -> dict[str, Any]:
         "details": details(record),
         "expires_at": _expires(record, ends, now),
         "size_vram": 0 if record.status.device == "cpu" else size,
-        "context_length": context_length(record) or 0,
+        "context_length": record.context_length or 0,
     }
 
 
@@ -129,7 +128,7 @@ def model_info(record: Record, name: str, user_agent: str) -> dict[str, Any]:
     info: dict[str, Any] = {
         "general.architecture": arch,
         "general.parameter_count": record.status.parameters or 0,
-        f"{arch}.context_length": context_length(record) or 0,
+        f"{arch}.context_length": record.context_length or 0,
         f"{arch}.embedding_length": (inspected.embedding_length if inspected else None) or 0,
     }
     if user_agent.startswith("GitHubCopilotChat/"):
@@ -140,7 +139,7 @@ def model_info(record: Record, name: str, user_agent: str) -> dict[str, Any]:
 def parameters(record: Record) -> str:
     """The sampling a request gets that asks for nothing, and the real context, one per line."""
     shown = {"temperature": DEFAULTS["temperature"], "top_k": DEFAULTS["top_k"], "top_p": DEFAULTS["top_p"]}
-    if length := context_length(record):
+    if length := record.context_length:
         shown["num_ctx"] = length
     return "\n".join(f"{key:<30} {value}" for key, value in sorted(shown.items()))
 

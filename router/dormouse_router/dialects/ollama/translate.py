@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from dormouse_api.model import InferenceModelSpec
 from dormouse_router.catalog.record import Record
 from dormouse_router.dialects.ollama import context, messages, options
 from dormouse_router.dialects.ollama.durations import keep_alive
@@ -96,11 +95,11 @@ def _plan(
     chat: bool,
     turns: tuple[context.Turn, ...] | None = None,
 ) -> Plan:
-    sampling = options.sampling(request.options, context_length(record))
+    sampling = options.sampling(request.options, record.context_length)
     body |= {"stream": True, "stream_options": {"include_usage": True}} | sampling.parameters
     templated = "messages" in body
     if not templated:  # completions end after 16 tokens by default; Ollama goes on to the end of the context
-        body.setdefault("max_tokens", context_length(record) or _LONGEST)
+        body.setdefault("max_tokens", record.context_length or _LONGEST)
     think = _think(request.think, record, name) if templated else None
     if think is not None:
         body["chat_template_kwargs"] = {"enable_thinking": think}
@@ -188,14 +187,3 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
         raise bad_request('each of tools must be {"type": "function", "function": {"name": ..., "parameters": {...}}}')
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
     return {**tool, "type": "function", "function": {**function, "parameters": parameters}}
-
-
-def context_length(record: Record) -> int | None:
-    """Tokens one sequence may have as served: the model's own length, or less where the spec says so."""
-    return effective_length(record.spec, record.status.context_length)
-
-
-def effective_length(spec: InferenceModelSpec, own: int | None) -> int | None:
-    wish = spec.engine.max_model_len
-    known = [length for length in (own, wish) if length]
-    return min(known) if known else None
