@@ -13,6 +13,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from dormouse_router.halfclosed import Asking
+
 CLOSE = b"connection: close\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -126,6 +128,8 @@ class Protocol(HttpToolsProtocol):
     _hosts = 0
     _refusal = b""
     """What came is no request: nothing more is read, and this is said once the answers that are owed are out."""
+    _running: Any = None
+    """The cycle whose answer is owed next."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -165,6 +169,19 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(refusal)
             self.transport.close()
 
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn never keeps such a connection
+        """The client sends no more. True keeps its connection for the answers that are owed.
+
+        One that leaves before its answer has begun looks the same at first; within an answer it has left.
+        """
+        cycle, running = self.cycle, self._running
+        if cycle is None or cycle.more_body or running.response_started or running.response_complete:
+            return False
+        cycle.keep_alive = False
+        if running.scope["http_version"] == "1.1":
+            Asking(self.loop, self.transport, lambda: self._running is not running or running.response_started)
+        return True
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.idle_since = None
@@ -177,7 +194,8 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._running, app = self.pipeline.pop()
+            self._start_asgi_task(self._running, app)
         elif self._refusal:
             self._end(self._refusal)
         else:
@@ -254,6 +272,7 @@ class Protocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
+            self._running = self.cycle
             self._start_asgi_task(self.cycle, self.app)
         else:  # a pipelined request waits for the answer before its own
             self.flow.pause_reading()
