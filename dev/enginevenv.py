@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from dev import cache
+from dev.uv import program
 
 ENGINE = Path(__file__).resolve().parent.parent / "runtime" / "engine"
 REQUIREMENTS = ENGINE / "requirements-cpu.txt"
@@ -48,23 +49,17 @@ def interpreter() -> str:
 
 
 def _install(venv: Path, base: str) -> None:
-    uv, inside = _uv(), str(venv / "bin" / "python")
+    uv, inside = str(program()), str(venv / "bin" / "python")
     count = sum(1 for line in REQUIREMENTS.read_text().splitlines() if line[:1].isalnum())
     # Relocatable: the cache builds an entry under a scratch name, and an image may copy it.
-    _step("make the environment", [*uv, "venv", "--quiet", "--clear", "--relocatable", "--python", base, str(venv)])
+    _step("make the environment", [uv, "venv", "--quiet", "--clear", "--relocatable", "--python", base, str(venv)])
     _step(
         f"install {count} packages and compile them",
-        [*uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", inside, str(REQUIREMENTS)],
+        [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", inside, str(REQUIREMENTS)],
     )
     (site_packages,) = venv.glob("lib/python3*/site-packages")
     _step("drop CUDA files that a CPU never opens", ["sh", str(PRUNE), str(site_packages)])
     _step("import torch, transformers and vLLM", [inside, "-c", SMOKE])
-
-
-def _uv() -> list[str]:
-    kept = cache.root() / "tools" / "uv"
-    found = str(kept) if kept.exists() else shutil.which("uv")
-    return [found] if found else [sys.executable, "-m", "uv"]
 
 
 def _step(title: str, command: list[str]) -> None:

@@ -23,6 +23,7 @@ from dev.images.buildah import ImageError
 from dev.images.workshop import Made, Workshop
 from dev.models.store import ModelsError
 from dev.target import Target
+from dev.uv import UvError
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "dormouse"
@@ -32,7 +33,7 @@ HUB_ENDPOINT = f"http://hub.{HUB_NAMESPACE}:{HUB_PORT}"
 IMAGE_NOTE = "dormouse.dev/image-id"
 """Pod annotation with the image's id: the tag stays `dev`, so this is what makes a new image roll the pods."""
 T = TypeVar("T")
-FAILURES = (ClusterError, ImageError, EngineError, ModelsError)
+FAILURES = (ClusterError, ImageError, EngineError, UvError, ModelsError)
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from dev.enginevenv import EngineError
 from dev.images.buildah import ImageError
 from dev.images.recipes import NAMES
 from dev.images.workshop import Workshop
+from dev.uv import UvError
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         elif cluster.running():
             moved = workshop.ship(cluster.layout, made)
             print(f"new in the node: {', '.join(moved) or 'nothing'}")
-    except (ImageError, EngineError, ClusterError) as error:
+    except (ImageError, EngineError, UvError, ClusterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{time.monotonic() - started:.1f} s")

@@ -6,8 +6,6 @@ and (see `node.py`) linked into the node instead of copied.
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev import cache, enginevenv
+from dev import uv as uv_programs
 from dev.images.buildah import ImageError
 from dev.images.oci import Image, Layer, Store
 
@@ -65,25 +64,13 @@ def engine(store: Store) -> EngineLayer:
 
 def uv(store: Store) -> str:
     """Name of an image with nothing but the uv program at /uv, like the public one."""
-    program = uv_program()
+    program = uv_programs.program()
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
     name = f"uv:{version}"
     if not _has(store, name):
         command = ["tar", "-C", str(program.parent), *_ROOT_OWNS, "-cf", "-", program.name]
         store.add_image(name, [_layer(store, command)], {})
     return name
-
-
-def uv_program() -> Path:
-    """The uv that the Makefile installs; another one on the machine does as well."""
-    kept = sorted((cache.root() / "tools").glob("uv*/bin/uv"))
-    named = os.environ.get("UV") or (str(kept[-1]) if kept else shutil.which("uv"))
-    if not named or not Path(named).exists():
-        raise ImageError("no uv found: run `make venv`, which installs it")
-    if Path(named).read_bytes()[:4] == b"\x7fELF":
-        return Path(named)
-    # A launcher script; only the program itself runs inside an image.
-    raise ImageError(f"{named} is a script around uv: run `make venv`, which installs the program")
 
 
 _ROOT_OWNS = ("--owner=0", "--group=0", "--numeric-owner", "--sort=name")
