@@ -21,6 +21,8 @@ Headers = list[tuple[bytes, bytes]]
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
+SESSION = b"x-dormouse-session"
+"""A request header: `Call.session`."""
 FOREVER = -1.0
 """`Call.keep_alive` that never ends (any negative number means the same)."""
 
@@ -55,7 +57,7 @@ class Waiting:
 
     record: Record
     stage: str
-    """Reason of the Ready condition: Waking, Pulling, Quantizing, ..."""
+    """What the model is doing (`Record.stage`): Scheduling, Pulling 43%, Loading, ..."""
     waited: float
     """Seconds held so far."""
     remaining: float | None
@@ -75,7 +77,12 @@ class Call:
     stream: bool = False
     keep_alive: float | None = None
     """Seconds the model shall stay awake after this call; None: its idleSeconds; 0: unload; negative: for ever."""
+    hold: float | None = None
+    """Most seconds this caller wants to be held; None, or more than the model's holdSeconds: those. 0: the wake begins,
+    and the call is refused at once."""
     request_id: str = ""
+    session: bytes = b""
+    """Calls of one session meet at one engine while it is not overloaded; b"": those whose prompts begin alike do."""
     headers: Headers = field(default_factory=list)
     """More headers for the engine (traceparent and the like)."""
     waiting: Callable[[Waiting], Awaitable[None]] | None = None
@@ -141,8 +148,8 @@ class Gateway(Protocol):
         """
         ...
 
-    async def load(self, record: Record, keep_alive: float | None = None) -> float:
-        """Wake the model and wait until it can answer; seconds waited. Raises Refusal like `open`."""
+    async def load(self, record: Record, keep_alive: float | None = None, hold: float | None = None) -> float:
+        """Wake the model and wait until it can answer; seconds waited. `hold`: as in `Call`. Refusal as from `open`."""
         ...
 
     async def unload(self, record: Record) -> None:

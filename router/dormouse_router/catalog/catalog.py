@@ -24,16 +24,30 @@ class Endpoint:
     port: int
     in_flight: int = 0
     """Calls of this router on it; written by the data plane."""
+    failures: int = 0
+    """Times in a row it could not be reached. This and the next three are `dataplane/health.py`'s."""
     avoid_until: float = 0.0
-    """Monotonic time before which it is passed over, because it could not be reached."""
+    """Monotonic time before which it is passed over while another will do."""
+    closed_until: float = 0.0
+    """Monotonic time before which it is not called at all; never after `avoid_until`."""
+    probing: bool = False
+    """One call is out to see whether it is back, and both times above are that call's."""
+    gone: bool = False
+    """Not ready any more: calls that are on it may finish, no new one is sent, and no connection is kept."""
+
+    @property
+    def address(self) -> Address:
+        return (self.host, self.port)
 
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """A model and its ready endpoints. `endpoints` is replaced, never changed in place."""
+    """A model and its ready endpoints. `endpoints` is replaced, never changed in place, and in order of address."""
 
     record: Record
     endpoints: tuple[Endpoint, ...] = ()
+    leaving: tuple[Endpoint, ...] = ()
+    """Those that were ready until calls were still on them; one that comes back in time keeps its identity."""
 
 
 class Catalog:
@@ -47,6 +61,8 @@ class Catalog:
         self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
         self.listeners: list[Callable[[Key], None]] = []
         """Called with the key of every model that changed, before the waiters run."""
+        self.departed: list[Callable[[Endpoint], None]] = []
+        """Called with every endpoint that is not ready any more."""
 
     # ------------------------------------------------------------------ reading
 
@@ -74,6 +90,12 @@ class Catalog:
         future.add_done_callback(lambda done: self._forget(key, done))
         return future
 
+    def stir(self, key: Key) -> None:
+        """Let whoever waits for the model look again: an endpoint that could not be reached is back."""
+        for waiter in list(self._waiters.get(key, ())):
+            if not waiter.done():
+                waiter.set_result(None)
+
     # ------------------------------------------------------------------ what watch.py tells
 
     def put(self, record: Record) -> None:
@@ -92,7 +114,9 @@ class Catalog:
 
     def drop(self, key: Key) -> None:
         """A model was deleted."""
-        if self._entries.pop(key, None) is not None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._depart(entry.endpoints)
             self._index()
             self._tell(key)
 
@@ -134,12 +158,23 @@ class Catalog:
     def _set_endpoints(self, key: Key) -> bool:
         """Bring the entry's endpoints up to date; whether they changed. Those that stay keep their identity."""
         entry = self._entries[key]
-        known = {(endpoint.host, endpoint.port): endpoint for endpoint in entry.endpoints}
         wanted = sorted({address for ready in self._slices.get(key, {}).values() for address in ready})
-        if wanted == sorted(known):
+        if wanted == [endpoint.address for endpoint in entry.endpoints]:
             return False
-        entry.endpoints = tuple(known.get(address) or Endpoint(*address) for address in wanted)
+        known = {endpoint.address: endpoint for endpoint in (*entry.leaving, *entry.endpoints)}
+        endpoints = tuple(known.pop(address) if address in known else Endpoint(*address) for address in wanted)
+        for endpoint in endpoints:
+            endpoint.gone = False
+        entry.endpoints = endpoints
+        entry.leaving = tuple(endpoint for endpoint in known.values() if endpoint.in_flight)
+        self._depart(endpoint for endpoint in known.values() if not endpoint.gone)
         return True
+
+    def _depart(self, endpoints: Iterable[Endpoint]) -> None:
+        for endpoint in endpoints:
+            endpoint.gone = True
+            for listener in self.departed:
+                listener(endpoint)
 
     def _index(self) -> None:
         exact: dict[str, Entry] = {}
@@ -154,9 +189,7 @@ class Catalog:
     def _tell(self, key: Key) -> None:
         for listener in self.listeners:
             listener(key)
-        for waiter in list(self._waiters.get(key, ())):
-            if not waiter.done():
-                waiter.set_result(None)
+        self.stir(key)
 
     def _forget(self, key: Key, done: asyncio.Future[None]) -> None:
         waiters = self._waiters.get(key)

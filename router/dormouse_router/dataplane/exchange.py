@@ -8,16 +8,13 @@ import asyncio
 from typing import Protocol
 
 from dormouse_router.catalog.catalog import Catalog, Endpoint
+from dormouse_router.dataplane import health
 from dormouse_router.dataplane.connection import Answer, Connection, Unreachable
 from dormouse_router.dataplane.hold import Hold
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.upstream import Pool
 from dormouse_router.gateway import Call, Headers, Refusal
 
-AVOID_SECONDS = 1.0
-"""How long an engine that could not be reached is passed over."""
-REACH_SECONDS = 15.0
-"""From the first engine that could not be reached to giving a call up: pods come and go within that."""
 LOST_REQUESTS = 2
 """Engines that may take a request and die before their first byte: more, and it is the request that kills them."""
 
@@ -98,14 +95,13 @@ class Exchange:
     async def _try_again(self, error: Unreachable) -> None:
         """After an engine that could not be reached: another, or the same once more, or whoever comes next."""
         plane, call = self._plane, self._call
-        give_up, lost = plane.clock() + REACH_SECONDS, 0
+        give_up, lost = plane.clock() + health.REACH_SECONDS, 0
         while True:
             kept = self._connection is not None and self._connection.reused
             lost += error.sent and not kept
             self._release(plane.clock())
             if lost >= LOST_REQUESTS or plane.clock() > give_up:
-                text = f"The engine of '{call.record.name}' could not be reached: {error}. Try again."
-                raise Refusal(502, text, code="engine_unreachable", retry_after=1.0) from error
+                raise health.unreachable(call.record.name, str(error)) from error
             endpoint = plane.choose(self._lane, call, plane.clock()) or await self._hold()
             try:
                 await self._try(endpoint)
@@ -127,6 +123,8 @@ class Exchange:
     async def _try(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         endpoint.in_flight += 1
+        if endpoint.failures:
+            health.tried(endpoint, self._plane.clock())
         self._lane.in_flight += 1
         pool = self._plane.pool
         kept = pool.take(endpoint.host, endpoint.port, self._plane.clock())
@@ -135,9 +133,13 @@ class Exchange:
             self._answer = answer = connection.send(self._head(endpoint), self._call.body)
             await answer.head()
         except Unreachable:
+            pool.forget(endpoint.host, endpoint.port)  # the next one is made anew, and so tells whether it is there
             if kept is None:  # a stale kept connection says nothing about the engine
-                endpoint.avoid_until = self._plane.clock() + AVOID_SECONDS
+                health.failed(endpoint, self._plane.clock())
             raise
+        if endpoint.failures:
+            health.answered(endpoint)
+            self._plane.catalog.stir(self._lane.key)
 
     def _head(self, endpoint: Endpoint) -> bytes:
         call = self._call
@@ -156,6 +158,8 @@ class Exchange:
             self._lane.in_flight -= 1
             if connection is not None:
                 self._plane.pool.give_back(endpoint.host, endpoint.port, connection, now)
+            if endpoint.gone:
+                self._plane.pool.forget(endpoint.host, endpoint.port)
         self._endpoint = self._connection = None
 
     def _ended(self, error: BaseException | None) -> None:

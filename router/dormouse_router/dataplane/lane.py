@@ -6,16 +6,29 @@ every method is told the time. Monotonic seconds throughout.
 
 from dormouse_router.catalog.catalog import Entry
 from dormouse_router.catalog.record import Key
+from dormouse_router.dataplane.balance import Balancer
 from dormouse_router.metrics import ModelStats
 
 
 class Lane:
     """The traffic of one model."""
 
-    __slots__ = ("held", "held_bytes", "idle_since", "in_flight", "key", "linger", "stats", "wake_ends", "waking_since")
+    __slots__ = (
+        "balancer",
+        "held",
+        "held_bytes",
+        "idle_since",
+        "in_flight",
+        "key",
+        "linger",
+        "stats",
+        "wake_ends",
+        "waking_since",
+    )
 
     def __init__(self, key: Key) -> None:
         self.key = key
+        self.balancer = Balancer()
         self.in_flight = 0
         self.held: dict[object, float] = {}
         """Since when each held call waits; the oldest first."""

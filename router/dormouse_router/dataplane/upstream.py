@@ -60,6 +60,11 @@ class Pool:
         connection.idle_since = now
         idle.append(connection)
 
+    def forget(self, host: str, port: int) -> None:
+        """Close what is kept to an engine that is gone, or whose connections are not to be trusted."""
+        for connection in self._idle.pop((host, port), ()):
+            connection.abort()
+
     async def sweep(self) -> None:
         """For ever: close what has been idle too long, and what has been silent too long in the middle of an answer."""
         loop = asyncio.get_running_loop()
