@@ -66,6 +66,7 @@ class App:
         return next(dialect for dialect in self._dialects if path.startswith(dialect.prefix)).refuse(refusal)
 
     async def _refuse(self, request: AsgiRequest, refusal: Refusal) -> None:
+        refusal.request_id = request.request_id
         if not request.started:
             await request.reply(self.words(request.path, refusal))
         elif not request.ended:

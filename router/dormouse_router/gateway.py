@@ -21,6 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
+TOKENIZE = "/tokenize"
 SESSION = b"x-dormouse-session"
 """A request header: `Call.session`."""
 FOREVER = -1.0
@@ -49,6 +50,8 @@ class Refusal(Exception):  # noqa: N818 - an answer to the caller, not a fault o
         self.param = param
         self.retry_after = retry_after
         self.should_retry = should_retry
+        self.request_id = ""
+        """Of the request that was refused, for dialects that tell it in the body; the application knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,10 @@ class Call:
 
     record: Record
     path: str
-    """On the engine: CHAT, COMPLETIONS or EMBEDDINGS."""
+    """On the engine: CHAT, COMPLETIONS, EMBEDDINGS or TOKENIZE."""
     body: bytes
     dialect: str
-    """openai, ollama or native: a label of the metrics."""
+    """openai, ollama, anthropic or native: a label of the metrics."""
     stream: bool = False
     keep_alive: float | None = None
     """Seconds the model shall stay awake after this call; None: its idleSeconds; 0: unload; negative: for ever."""
