@@ -196,6 +196,14 @@ class EngineSpec(ApiObject):
     """More vLLM flags, from a short allowed list."""
 
 
+class WaitComments(StrEnum):
+    """Whether held streams are told how the wake goes."""
+
+    AUTO = "Auto"
+    ON = "On"
+    OFF = "Off"
+
+
 class Scaling(ApiObject):
     """How many runtime pods, and how long one stays after the last request."""
 
@@ -216,9 +224,12 @@ class Scaling(ApiObject):
     idle_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = 300
     """Seconds without a request after which the model sleeps."""
     hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 600
-    """Longest wait of one request for the model to wake; then 503 with Retry-After."""
+    """Longest wait of one request for the model to wake; then 503 with Retry-After. A request may ask for less."""
     max_held: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Most requests held while the model wakes; beyond it 429 with Retry-After."""
+    wait_comments: WaitComments = WaitComments.AUTO
+    """Whether a streamed request that waits is sent comments (in Anthropic's dialect: pings) with stage and estimate.
+    Off: for clients that choke on them. Auto: as the router is set. A request's own header goes first."""
 
 
 class InferenceModelSpec(ApiObject):

@@ -26,7 +26,7 @@ class Condition(ApiObject):
 
 
 class PullStatus(ApiObject):
-    """The pull while it runs."""
+    """A pull, or the making of a quantized copy, while it runs."""
 
     stage: Word
     bytes: int
@@ -63,12 +63,32 @@ class StageTime(ApiObject):
 
 
 class ColdStart(ApiObject):
-    """One recorded start."""
+    """One recorded start. Starts are comparable when profile, quantization and engine are the same."""
 
     at: Timestamp
     seconds: int
     engine: Word
+    """The engine that came to serve."""
+    passed: Annotated[list[Word], Field(max_length=8)] | None = None
+    """Engines that were tried before it."""
+    profile: Word | None = None
+    """Unset where the pod ran as it was deployed before, for another spec than the present one."""
+    quantization: Word | None = None
+    """What the weights were served as: `status.quantization` at that time."""
     stages: Annotated[list[StageTime], Field(max_length=16)]
+
+
+class Starting(ApiObject):
+    """The start that is under way."""
+
+    at: Timestamp
+    """When it was asked for, to the microsecond where that is known."""
+    engine: Word | None = None
+    """The engine that is being started, once one is."""
+    profile: Word | None = None
+    quantization: Word | None = None
+    stages: Annotated[list[StageTime], Field(max_length=16)]
+    """The last one is under way."""
 
 
 class Inspected(ApiObject):
@@ -121,11 +141,15 @@ class InferenceModelStatus(ApiObject):
     inspected: Inspected | None = None
     volume: Volume | None = None
     progress: Word | None = None
-    """One word for `kubectl get`: 42% while pulling."""
+    """One word for `kubectl get`: 42% while pulling or quantizing."""
     pull: PullStatus | None = None
+    quantize: PullStatus | None = None
+    profile: Word | None = None
+    """The RuntimeProfile it runs on."""
     device: Word | None = None
     """Device of the profile it runs on: cpu or cuda."""
     engine: EngineStatus | None = None
+    starting: Starting | None = None
     cold_starts: Annotated[list[ColdStart], Field(max_length=5)] | None = None
     replicas: int | None = None
     ready_replicas: int | None = None

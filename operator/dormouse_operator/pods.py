@@ -1,4 +1,4 @@
-"""Asks pull pods for progress and waking runtime pods for their stage, each about once a second, while told to.
+"""Asks the pods of pulls and copies for progress and waking runtime pods for their stage, about once a second each.
 
 Owns the tasks and the last answers; knows nothing of what is made of them. A new answer asks for a look at the model.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from dormouse_api.names import COMPONENT_PULL, PORT_ADMIN
+from dormouse_api.names import COMPONENT_RUNTIME, PORT_ADMIN
 from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
 from dormouse_operator.observed import Pod
@@ -72,7 +72,7 @@ class Pods:
             self._followed[key] = _Followed(pod, asyncio.create_task(self._ask(key, pod, news)), news)
 
     def progress(self, key: Key) -> Progress | None:
-        """The pull pod's last answer."""
+        """The pull or quantize pod's last answer."""
         answer = self._answer(key)
         return answer if isinstance(answer, Progress) else None
 
@@ -86,7 +86,7 @@ class Pods:
         return followed.answer if followed else None
 
     async def _ask(self, key: Key, pod: Pod, news: asyncio.Event) -> None:
-        path, shape = ("/progress", Progress) if pod.component == COMPONENT_PULL else ("/state", RuntimeState)
+        path, shape = ("/state", RuntimeState) if pod.component == COMPONENT_RUNTIME else ("/progress", Progress)
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         url = f"http://{host}:{self._port}{path}"
         while True:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dormouse_api import names
 from dormouse_api.conditions import ConditionType, Reason
-from dormouse_api.names import COMPONENT_PULL
+from dormouse_api.names import COMPONENT_PULL, COMPONENT_QUANTIZE
 from dormouse_api.results import Failure, Progress
 from dormouse_api.runtime import RuntimeState
 from dormouse_api.status import (
@@ -37,19 +37,21 @@ def build(o: Observed, plan: Plan, refused: Failure | None, now: float) -> Infer
     volume = Volume(claim_uid=o.claim.uid, folders=list(p.folders)) if o.claim and p.folders else old.volume
     kept = facts is None or facts.commit == old.commit
     base = old if facts is None else _with_facts(o, plan)
-    start = None
-    if plan.runtime.pod is not None and plan.runtime.ready and o.state is not None:
-        start = coldstart.record(plan.runtime.pod, o.state, plan.woken_at)
+    # what runs as it was deployed before has another profile or quantization than the plan: no start of its kind
+    kind = coldstart.Kind()
+    if not plan.frozen:
+        kind = coldstart.Kind(o.profile.name if o.profile else None, base.quantization)
     return base.model_copy(
         update={
             "conditions": conditions(o.model, verdicts(o, plan, refused), now),
             "observed_generation": o.model.generation,
             "served_names": served_names(o.model),
             "volume": volume,
+            "profile": o.profile.name if o.profile else old.profile,
             "device": o.profile.spec.device.value if o.profile else old.device,
-            **_pull(o.progress if p.stage == COMPONENT_PULL else None),
+            **_progress(p.stage, o.progress),
             "engine": _engine(o.state or plan.runtime.passed) or (old.engine if kept else None),
-            "cold_starts": coldstart.append(old.cold_starts, start),
+            **_starts(o, plan, kind),
             "replicas": plan.runtime.pods,
             "ready_replicas": plan.runtime.ready,
             "selector": f"{names.LABEL_MODEL}={o.model.name},{names.LABEL_COMPONENT}={names.COMPONENT_RUNTIME}",
@@ -109,12 +111,24 @@ def _with_facts(o: Observed, plan: Plan) -> InferenceModelStatus:
     )
 
 
-def _pull(progress: Progress | None) -> dict[str, object]:
-    if progress is None:
-        return {"pull": None, "progress": None}
+def _starts(o: Observed, plan: Plan, kind: coldstart.Kind) -> dict[str, object]:
+    """The start that is under way, and the last few that ended well."""
+    known, runtime = o.model.status.cold_starts, plan.runtime
+    if runtime.pod is not None and runtime.ready:
+        start = coldstart.record(runtime.pod, o.state, plan.woken_at, kind) if o.state is not None else None
+        return {"starting": None, "cold_starts": coldstart.append(known, start)}
+    going = plan.deployed and plan.scale.replicas > 0 and runtime.failure is None
+    starting = coldstart.under_way(runtime.pod, o.state, plan.woken_at, kind) if going else None
+    return {"starting": starting, "cold_starts": known}
+
+
+def _progress(stage: str | None, progress: Progress | None) -> dict[str, object]:
+    """What the running Job says of itself."""
+    if progress is None or stage not in (COMPONENT_PULL, COMPONENT_QUANTIZE):
+        return {"pull": None, "quantize": None, "progress": None}
     percent = min(100, progress.bytes * 100 // progress.total) if progress.total else 0
     eta = progress.eta_seconds
-    pull = PullStatus(
+    told = PullStatus(
         stage=progress.stage,
         bytes=progress.bytes,
         total=progress.total,
@@ -123,7 +137,8 @@ def _pull(progress: Progress | None) -> dict[str, object]:
         percent=percent,
         file=progress.file,
     )
-    return {"pull": pull, "progress": f"{percent}%"}
+    pulls = stage == COMPONENT_PULL
+    return {"pull": told if pulls else None, "quantize": None if pulls else told, "progress": f"{percent}%"}
 
 
 def _engine(state: RuntimeState | None) -> EngineStatus | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from dormouse_api import demand as wire
@@ -44,7 +45,8 @@ async def server(routes: dict[str, Callable[[], web.Response]]) -> AsyncIterator
         await runner.cleanup()
 
 
-async def test_a_followed_pod_is_asked_until_it_is_not_followed_any_more() -> None:
+@pytest.mark.parametrize("component", ["pull", "quantize"])
+async def test_a_followed_pod_is_asked_until_it_is_not_followed_any_more(component: str) -> None:
     said = iter([10, 10, 20])
     count = {"asked": 0}
     changes: asyncio.Queue[Key] = asyncio.Queue()
@@ -55,7 +57,7 @@ async def test_a_followed_pod_is_asked_until_it_is_not_followed_any_more() -> No
         return web.json_response(told.model_dump())
 
     async with server({"/progress": progress}) as port, Pods(changes.put_nowait, 0.01, port) as pods:
-        puller = pod("pull", ip="127.0.0.1")
+        puller = pod(component, ip="127.0.0.1")
         pods.follow(KEY, puller)
         async with asyncio.timeout(5):
             assert await changes.get() == KEY

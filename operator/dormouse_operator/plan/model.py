@@ -158,8 +158,8 @@ def _woken_at(o: Observed, scale: Scale) -> float | None:
 
 
 def _follow(o: Observed, p: Pipeline, pods: RuntimeView, woken_at: float | None, now: float) -> Pod | None:
-    """The pull pod while it pulls; the runtime pod until its start is recorded."""
-    if p.stage == COMPONENT_PULL and p.step is not None:
+    """The pull or quantize pod while it works; the runtime pod until its start is recorded."""
+    if p.stage in (COMPONENT_PULL, COMPONENT_QUANTIZE) and p.step is not None:
         pod = p.step.pod
         return pod if pod is not None and pod.phase == "Running" and pod.ip else None
     pod = pods.pod

@@ -75,7 +75,8 @@ def test_a_start_is_recorded_whole_and_in_order() -> None:
         StageAt(stage=Stage.LOADING, at=NOW - 2.5),
         StageAt(stage=Stage.READY, at=NOW),
     )
-    start = coldstart.record(pod(created=NOW - 5, scheduled_at=NOW - 5), state(timeline=timeline), NOW - 4.6)
+    made = pod(created=NOW - 5, scheduled_at=NOW - 5)
+    start = coldstart.record(made, state(timeline=timeline), NOW - 4.6, coldstart.Kind("cpu", "none"))
     assert start is not None
     assert [(s.stage, s.at_milliseconds) for s in start.stages] == [
         ("requested", 0),
@@ -85,11 +86,19 @@ def test_a_start_is_recorded_whole_and_in_order() -> None:
         ("loading", 2100),
         ("ready", 4600),
     ]
-    assert (start.seconds, start.engine) == (5, "vllm")
+    assert (start.seconds, start.engine, start.passed) == (5, "vllm", None)
+    assert (start.profile, start.quantization) == ("cpu", "none")
 
 
 def test_an_unfinished_start_is_not_recorded() -> None:
-    assert coldstart.record(pod(), state(Stage.LOADING), None) is None
+    assert coldstart.record(pod(), state(Stage.LOADING), None, coldstart.Kind()) is None
+
+
+def test_a_start_tells_the_engines_it_passed_over() -> None:
+    passed = tuple(Passed(engine=e, reason=Reason.UNSUPPORTED, message="m", seconds=1) for e in ("vllm", "vllm"))
+    start = coldstart.record(pod(), state(engine="transformers", passed=passed), None, coldstart.Kind())
+    assert start is not None
+    assert (start.engine, start.passed) == ("transformers", ["vllm"])
 
 
 def _start(at: str) -> ColdStart:

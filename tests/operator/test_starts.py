@@ -1,0 +1,138 @@
+"""What the status tells of a start while it goes on, and when it changes: once per stage, and never at rest."""
+
+from typing import Any
+
+import pytest
+
+from dormouse_api.lease import micro_time
+from dormouse_api.results import Progress
+from dormouse_api.runtime import Stage, StageAt
+from dormouse_api.status import ColdStart, InferenceModelStatus, PullStatus, Starting
+from dormouse_operator import status
+from dormouse_operator.observed import Model, Observed, Pod, Runtime
+from dormouse_operator.plan import jobs
+from dormouse_operator.plan.model import plan
+from tests.operator.builders import (
+    COMMIT,
+    NOW,
+    SETTINGS,
+    claim,
+    facts,
+    job,
+    model,
+    observed,
+    pod,
+    profile,
+    remembered,
+    state,
+    wish,
+)
+
+READY = remembered(model(), facts(), COMMIT)
+WOKEN = NOW - 4.25
+
+
+def deployed(replicas: int = 1) -> Runtime:
+    return Runtime(replicas, WOKEN if replicas else None, {}, {})
+
+
+def build(o: Observed, now: float = NOW) -> InferenceModelStatus:
+    return status.build(o, plan(o, SETTINGS, now), None, now)
+
+
+def waking(*pods: Pod, **more: Any) -> Observed:
+    return observed(READY, claim=claim(), wish=wish(60, WOKEN), runtime=deployed(), pods=pods, **more)
+
+
+def told(starting: Starting | None) -> list[tuple[str, int]]:
+    assert starting is not None
+    return [(stage.stage, stage.at_milliseconds) for stage in starting.stages]
+
+
+def last(seen: InferenceModelStatus) -> ColdStart:
+    assert seen.cold_starts is not None
+    return seen.cold_starts[-1]
+
+
+BOOTING = (StageAt(stage=Stage.STARTING, at=NOW - 2.5), StageAt(stage=Stage.IMPORTING, at=NOW - 2.25))
+BEFORE = [("requested", 0), ("created", 0), ("scheduled", 250)]
+UNSTARTED = pod(scheduled_at=NOW - 4, started_at=None)
+
+
+@pytest.mark.parametrize(
+    ("o", "stages", "engine"),
+    [
+        pytest.param(waking(), BEFORE[:1], None, id="asked for"),
+        pytest.param(waking(pod(scheduled_at=None, started_at=None)), BEFORE[:2], None, id="no node yet"),
+        pytest.param(waking(UNSTARTED), BEFORE, None, id="on a node"),
+        pytest.param(
+            waking(UNSTARTED, state=state(Stage.READY)), BEFORE, None, id="the word of a pod before this one is none"
+        ),
+        pytest.param(waking(pod()), BEFORE, None, id="the container runs and has not spoken"),
+        pytest.param(
+            waking(pod(), state=state(Stage.IMPORTING, timeline=BOOTING)),
+            [*BEFORE, ("started", 1750), ("importing", 2000)],
+            "vllm",
+            id="the engine imports",
+        ),
+    ],
+)
+def test_a_start_is_told_stage_by_stage(o: Observed, stages: list[tuple[str, int]], engine: str | None) -> None:
+    starting = build(o).starting
+    assert told(starting) == stages
+    assert starting is not None
+    assert (starting.at, starting.engine) == (micro_time(WOKEN), engine)
+    assert starting.profile == "cpu"
+
+
+@pytest.mark.parametrize(
+    "o",
+    [
+        pytest.param(observed(READY, claim=claim()), id="asleep"),
+        pytest.param(waking(pod(ready_at=NOW)), id="serving"),
+        pytest.param(waking(pod(waiting="ErrImagePull", started_at=None)), id="hindered"),
+        pytest.param(observed(remembered(model(), facts()), claim=claim(), jobs=()), id="not pulled yet"),
+    ],
+)
+def test_nothing_is_starting(o: Observed) -> None:
+    assert build(o).starting is None
+
+
+def test_within_a_stage_nothing_changes() -> None:
+    o = waking(pod(), state=state(Stage.IMPORTING, timeline=BOOTING))
+    first = build(o)
+    again = Model("ns", "tiny", "uid-1", 1, o.model.spec, first)
+    later = build(Observed(**{**vars(o), "model": again}), NOW + 30)
+    assert status.same(first.wire(), later.wire())
+
+
+def test_a_finished_start_is_recorded_with_its_kind_and_nothing_is_starting_any_more() -> None:
+    seen = build(waking(pod(ready_at=NOW), state=state()))
+    assert seen.starting is None
+    start = last(seen)
+    assert (start.profile, start.engine, start.quantization) == ("cpu", "vllm", seen.quantization)
+    assert seen.profile == "cpu"
+
+
+def test_what_runs_for_an_older_spec_teaches_nothing_about_the_present_one() -> None:
+    changed = remembered(model(), facts(), COMMIT)
+    spec = changed.spec.model_copy(update={"source": changed.spec.source.model_copy(update={"revision": "next"})})
+    old = Model("ns", "tiny", "uid-1", 2, spec, changed.status)
+    o = observed(old, claim=claim(), wish=wish(60, WOKEN), runtime=deployed(), pods=(pod(ready_at=NOW),), state=state())
+    assert plan(o, SETTINGS, NOW).frozen
+    start = last(build(o))
+    assert (start.profile, start.quantization) == (None, None)
+
+
+def test_a_copy_tells_its_progress_like_a_pull() -> None:
+    m = remembered(model(quantization="int4"), facts(), COMMIT)
+    work = jobs.quantize(m, facts(), "int4", claim(), profile())
+    busy = pod("quantize")
+    said = Progress(stage="quantizing", bytes=250, total=1000, bytes_per_second=50, eta_seconds=15)
+    o = observed(m, claim=claim(), jobs=(job("quantize", work.digest),), pods=(busy,), progress=said)
+    assert plan(o, SETTINGS, NOW).follow == busy
+    seen = build(o)
+    assert (seen.pull, seen.progress) == (None, "25%")
+    assert seen.quantize == PullStatus(
+        stage="quantizing", bytes=250, total=1000, bytes_per_second=50, eta_seconds=15, percent=25
+    )
