@@ -158,6 +158,7 @@ def _conversation(body: bytes, start: int) -> bytes:
 
 def _text(body: bytes, start: int) -> bytes:
     """From `start` to the end of the text that begins there, or to a quotation mark in it: the same one each time."""
-    opening = body.find(b'"', start)
-    closing = body.find(b'"', opening + 1, start + HEAD_BYTES)
-    return body[start:closing] if closing >= 0 else body[start : start + HEAD_BYTES]
+    end = start + HEAD_BYTES
+    opening = body.find(b'"', start, end)
+    closing = body.find(b'"', opening + 1, end) if opening >= 0 else -1
+    return body[start : closing if closing >= 0 else end]

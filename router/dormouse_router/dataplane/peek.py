@@ -41,6 +41,7 @@ class Common(Struct):
     frequency_penalty: Number | None = None
     stop: str | list[str] | None = None
     user: str | None = None
+    prompt_cache_key: str | None = None
     logit_bias: dict[str, Number] | None = None
 
 
@@ -81,12 +82,15 @@ class Named(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """`model` as the caller wrote it."""
+    """`model` as the caller wrote it. `session`: whose calls should meet, if the body says so (prompt_cache_key)."""
 
     model: str
     stream: bool = False
+    session: bytes = b""
 
 
+SESSION_CHARS = 256
+"""Of a prompt_cache_key: what comes later tells no two sessions apart."""
 _chat = msgspec.json.Decoder(Chat)
 _completion = msgspec.json.Decoder(Completion)
 _embedding = msgspec.json.Decoder(Embedding)
@@ -127,7 +131,8 @@ def _peek(seen: Common) -> Peek:
     if seen.stream_options is not None and not seen.stream:
         text = "Invalid 'stream_options': it is only allowed together with \"stream\": true."
         raise BadBody(text, "invalid_value", "stream_options")
-    return Peek(_model(seen.model), bool(seen.stream))
+    key = seen.prompt_cache_key
+    return Peek(_model(seen.model), bool(seen.stream), key[:SESSION_CHARS].encode() if key else b"")
 
 
 def _model(name: str) -> str:
