@@ -1,4 +1,4 @@
-"""Renders the field reference of the docs from the CRDs: docs/inferencemodel.md and docs/runtimeprofile.md.
+"""Renders the field reference of the docs from the CRDs: docs/inferencemodel.md and its two sisters.
 
 Knows how a structural schema reads as tables; what a field means is said where it is defined, in crds/dormouse_api.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dormouse_api.definitions import inference_models, runtime_profiles
+from dormouse_api.definitions import inference_models, inference_routes, runtime_profiles
 
 Schema = dict[str, Any]
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -31,6 +31,45 @@ spec:
     uri: hf://Qwen/Qwen3-0.6B
 ```
 """
+_ROUTE_INTRO = """
+# InferenceRoute
+
+`inferenceroutes.dormouse.dev`, version `v1alpha1`, namespaced. A name that clients call, and the models that answer
+under it: an A/B test, a canary, a default system prompt. `ollama create` and `ollama cp` make these too.
+
+```yaml
+apiVersion: dormouse.dev/v1alpha1
+kind: InferenceRoute
+metadata:
+  name: assistant       # what clients call it by; more names go into spec.aliases
+spec:
+  variants:
+    - {model: qwen, weight: 9}
+    - {model: qwen-next, weight: 1, name: canary}
+  sticky: {by: User}
+  fallback: [qwen]      # where the chosen model is missing or has failed
+  defaults:
+    system: You answer briefly.
+    temperature: 0.2
+```
+
+**Who answers.** Calls are spread evenly by weight, not at random: of 10,000 calls each variant gets its share within
+1 %. With `sticky`, the same user, session or header value always gets the same variant, at every router and after every
+restart; changing one weight moves only the callers it must. A model that sleeps is woken, as always. Only where the
+chosen model is missing or has failed do those in `fallback` answer, in order; without a fallback the call is refused
+with the cause. Answers say `x-dormouse-route`, `x-dormouse-variant` and `x-dormouse-model`; the metrics
+`dormouse_route_requests_total` and `dormouse_route_fallbacks_total` count by route and variant.
+
+**Defaults** hold where a request does not say otherwise. A `system` prompt is put before a conversation that has none.
+They apply to chats and completions of every API, never to embeddings. A chat template is no default: it is loaded with
+the weights, so it is `spec.engine.chatTemplate` of the InferenceModel.
+
+**Names.** Of two objects that claim one name, models and routes alike, the oldest has it; the other stays reachable as
+`<namespace>/<name>`. So a model that somebody pulls never takes the name of a route that is in use, nor the reverse. Do
+not give a route and a model of one namespace the same `metadata.name`: the younger would keep its aliases only.
+
+A route has no status: nothing runs for it. Whether a call will be answered is the `Ready` condition of its models.
+"""
 _PROFILE_INTRO = """
 # RuntimeProfile
 
@@ -44,6 +83,7 @@ def pages() -> dict[Path, str]:
     """The reference pages, by the file they belong in."""
     return {
         DOCS / "inferencemodel.md": _page(_MODEL_INTRO, inference_models()),
+        DOCS / "inferenceroute.md": _page(_ROUTE_INTRO, inference_routes()),
         DOCS / "runtimeprofile.md": _page(_PROFILE_INTRO, runtime_profiles()),
     }
 

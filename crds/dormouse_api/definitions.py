@@ -1,8 +1,9 @@
-"""The two CustomResourceDefinitions, as plain data ready to be written as YAML."""
+"""The three CustomResourceDefinitions, as plain data ready to be written as YAML."""
 
 from dormouse_api import names
 from dormouse_api.model import NAME_RULE, InferenceModelSpec
 from dormouse_api.profile import RuntimeProfileSpec
+from dormouse_api.route import ROUTE_NAME_RULE, InferenceRouteSpec
 from dormouse_api.schema import Schema, crd, structural
 from dormouse_api.status import InferenceModelStatus
 
@@ -88,3 +89,31 @@ def runtime_profiles() -> Schema:
     return crd(
         names.PROFILE_KIND, names.PROFILE_PLURAL, names.GROUP, version, scope="Cluster", categories=[names.CATEGORY]
     )
+
+
+def inference_routes() -> Schema:
+    """The CRD of InferenceRoute (namespaced). No status subresource: nobody would write it."""
+    schema = _object(
+        {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(InferenceRouteSpec.model_json_schema(by_alias=True)),
+        },
+        description="A name that clients call, and the models that answer under it: by weight, with defaults.",
+        **ROUTE_NAME_RULE,
+    )
+    version = {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "additionalPrinterColumns": [
+            _column("Variants", ".spec.variants"),  # whole, as JSON: of a path with [*] only the first would be shown
+            _column("Sticky", ".spec.sticky.by"),
+            _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Aliases", ".spec.aliases", priority=1),
+            _column("Fallback", ".spec.fallback", priority=1),
+        ],
+    }
+    return crd(names.ROUTE_KIND, names.ROUTE_PLURAL, names.GROUP, version, categories=[names.CATEGORY])

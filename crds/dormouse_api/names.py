@@ -10,6 +10,8 @@ MODEL_KIND = "InferenceModel"
 MODEL_PLURAL = "inferencemodels"
 PROFILE_KIND = "RuntimeProfile"
 PROFILE_PLURAL = "runtimeprofiles"
+ROUTE_KIND = "InferenceRoute"
+ROUTE_PLURAL = "inferenceroutes"
 CATEGORY = "dormouse"
 
 FIELD_MANAGER = "dormouse"
@@ -19,6 +21,9 @@ MANAGED_BY = "dormouse"
 LABEL_MODEL = f"{GROUP}/model"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+
+LABEL_DERIVED = f"{GROUP}/derived"
+"""On an InferenceRoute a client made (`ollama create`, `ollama cp`): clients may replace only these."""
 
 COMPONENT_INSPECT = "inspect"
 COMPONENT_PULL = "pull"
@@ -54,6 +59,9 @@ ENV_QUANTIZE_CONFIG = "DORMOUSE_QUANTIZE"
 
 MAX_MODEL_NAME = 40
 """Longest `metadata.name` of a model: the longest child name stays a DNS label of at most 63 characters."""
+
+MAX_ROUTE_NAME = 128
+"""Longest `metadata.name` of a route: as long as an alias may be."""
 
 RUN_AS_USER = 10001
 """User and group of every pod Dormouse makes; also the volume's fsGroup."""

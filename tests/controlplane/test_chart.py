@@ -73,8 +73,9 @@ def test_a_closed_router_may_not_create_or_delete_models() -> None:
     roles = [
         r for r in of_kind(render(*VARIANTS["closed"]), "ClusterRole") if r["metadata"]["name"] == "dormouse-router"
     ]
-    verbs = {verb for rule in roles[0]["rules"] if "inferencemodels" in rule["resources"] for verb in rule["verbs"]}
-    assert verbs == {"get", "list", "watch"}
+    for plural in ("inferencemodels", "inferenceroutes"):
+        verbs = {verb for rule in roles[0]["rules"] if plural in rule["resources"] for verb in rule["verbs"]}
+        assert verbs == {"get", "list", "watch"}
 
 
 def test_every_pod_meets_the_restricted_standard(objects: list[Object]) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from dev.cluster.controlplane import ControlPlane
 from dormouse_api.model import ENGINE_ARGS
-from dormouse_api.names import API_VERSION, MAX_MODEL_NAME
+from dormouse_api.names import API_VERSION, MAX_MODEL_NAME, MAX_ROUTE_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "crds"
@@ -35,6 +35,11 @@ def model(name: str = "m", **spec: Any) -> Object:
 def profile(**spec: Any) -> Object:
     body = {"image": "runtime:1", "device": "cpu", "kvCacheMemory": "1Gi"} | spec
     return {"apiVersion": API_VERSION, "kind": "RuntimeProfile", "metadata": {"name": "p"}, "spec": body}
+
+
+def route(name: str = "r", **spec: Any) -> Object:
+    body = {"variants": [{"model": "a"}]} | spec
+    return {"apiVersion": API_VERSION, "kind": "InferenceRoute", "metadata": {"name": name}, "spec": body}
 
 
 def refused(plane: ControlPlane, body: Object) -> str:
@@ -100,6 +105,56 @@ BAD_MODELS: dict[str, tuple[Object, str]] = {
 @pytest.mark.parametrize("case", BAD_MODELS)
 def test_a_bad_model_is_refused_with_the_fix(installed: ControlPlane, case: str) -> None:
     body, words = BAD_MODELS[case]
+    assert words.lower() in refused(installed, body).lower()
+
+
+def test_what_a_route_leaves_out_is_filled_in_where_the_user_can_see_it(
+    installed: ControlPlane, namespace: str
+) -> None:
+    body = route("qwen2.5", variants=[{"model": "a", "weight": 0}, {"model": "b"}], defaults={"temperature": 0.2})
+    installed.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(body))
+    found = installed.kubectl("get", "-n", namespace, "inferenceroute", "qwen2.5", "-o", "json").stdout
+    assert json.loads(found)["spec"] == {
+        "variants": [{"model": "a", "weight": 0}, {"model": "b", "weight": 1}],
+        "defaults": {"temperature": 0.2},
+    }
+    head, row = installed.kubectl("get", "-n", namespace, "inferenceroutes.dormouse.dev").stdout.splitlines()
+    assert head.split() == ["NAME", "VARIANTS", "STICKY", "AGE"]
+    assert row.split()[:2] == ["qwen2.5", '[{"model":"a","weight":0},{"model":"b","weight":1}]']
+
+
+BAD_ROUTES: dict[str, tuple[Object, str]] = {
+    "no variants": (route(variants=[]), "spec.variants"),
+    "too many variants": (route(variants=[{"model": f"m{n}"} for n in range(17)]), "at most 16 items"),
+    "no spec": ({**route(), "spec": {}}, "spec.variants: Required"),
+    "no weight at all": (route(variants=[{"model": "a", "weight": 0}]), "nobody would answer: raise one of them"),
+    "weight": (route(variants=[{"model": "a", "weight": 1001}]), "less than or equal to 1000"),
+    "negative weight": (route(variants=[{"model": "a", "weight": -1}]), "greater than or equal to 0"),
+    "a model twice": (route(variants=[{"model": "a"}, {"model": "a", "name": "b"}]), "with both weights added"),
+    "a name twice": (route(variants=[{"model": "a"}, {"model": "b", "name": "a"}]), "give each its own"),
+    "a model elsewhere": (route(variants=[{"model": "other/a"}]), "spec.variants[0].model"),
+    "variant name": (route(variants=[{"model": "a", "name": "not a label"}]), "spec.variants[0].name"),
+    "sticky": (route(sticky={"by": "IP"}), 'supported values: "None", "User", "Session", "Header"'),
+    "header not named": (route(sticky={"by": "Header"}), "name a request header"),
+    "header not read": (route(sticky={"by": "User", "header": "x-user"}), "remove one of them"),
+    "header name": (route(sticky={"by": "Header", "header": "x user"}), "spec.sticky.header"),
+    "fallback twice": (route(fallback=["a", "b", "a"]), "name each once, the best first"),
+    "fallback": (route(fallback=["A"]), "spec.fallback[0]"),
+    "temperature": (route(defaults={"temperature": 2.5}), "spec.defaults.temperature"),
+    "top_p": (route(defaults={"topP": -0.1}), "spec.defaults.topP"),
+    "max tokens": (route(defaults={"maxTokens": 0}), "spec.defaults.maxTokens"),
+    "empty system": (route(defaults={"system": ""}), "spec.defaults.system"),
+    "long system": (route(defaults={"system": "x" * 70_000}), "65536"),
+    "role": (route(defaults={"messages": [{"role": "tool", "content": "x"}]}), 'supported values: "system", "user"'),
+    "alias": (route(aliases=["a b"]), "spec.aliases[0]"),
+    "long name": (route("r" * (MAX_ROUTE_NAME + 1)), f"at most {MAX_ROUTE_NAME} characters"),
+    "a misspelt field": (route(default={"temperature": 1}), 'unknown field "spec.default"'),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROUTES)
+def test_a_bad_route_is_refused_with_the_fix(installed: ControlPlane, case: str) -> None:
+    body, words = BAD_ROUTES[case]
     assert words.lower() in refused(installed, body).lower()
 
 
