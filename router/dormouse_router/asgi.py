@@ -79,10 +79,13 @@ class AsgiRequest:
         declared = self._headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > self._max_body:
             raise self._too_large()
+        coding = self._headers.get(b"content-encoding")
+        if coding is not None and coding.lower() != b"identity":
+            raise Refusal(415, "A compressed request body is not taken: send it as it is, without Content-Encoding.")
         message = await self._receive()
         if not message.get("more_body"):
             self.read = True
-            return self._piece(message)
+            return _text(self._piece(message))
         parts = [self._piece(message)]
         size = len(parts[0])
         while message.get("more_body"):
@@ -92,7 +95,7 @@ class AsgiRequest:
             if size > self._max_body:
                 raise self._too_large()
         self.read = True
-        return b"".join(parts)
+        return _text(b"".join(parts))
 
     def _piece(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":
@@ -130,6 +133,17 @@ class AsgiRequest:
         """Returns when the client has gone. Only after the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _text(body: bytes) -> bytes:
+    """`body`, which is UTF-8. Refusal 400 where it is not: passed on undecoded, it would wake a model only to fail."""
+    if not body.isascii():
+        try:
+            str(body, "utf-8")
+        except UnicodeDecodeError as error:
+            text = f"The request body is not UTF-8 from byte {error.start} on: send JSON in UTF-8."
+            raise Refusal(400, text, code="invalid_encoding") from None
+    return body
 
 
 class Life:
