@@ -62,6 +62,7 @@ async def test_length_stop_and_choices(client: openai.AsyncOpenAI) -> None:
     assert (short.choices[0].message.content, short.choices[0].finish_reason) == ("one two", "length")
     stopped = await ask(client, "!say one two three four", stop=["thr"])
     assert (stopped.choices[0].message.content, stopped.choices[0].finish_reason) == ("one two ", "stop")
+    assert stopped.choices[0].to_dict()["stop_reason"] == "thr"
     several = await ask(client, "a story", n=3, temperature=1, seed=7)
     texts = [choice.message.content for choice in several.choices]
     assert len(set(texts)) == 3

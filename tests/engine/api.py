@@ -150,13 +150,19 @@ class _Answer:
         self._choices = choices
         self._told = directives
         self._chat = chat
+        self._prompt_tokens = prompt_tokens
         self._used = shapes.usage(prompt_tokens, sum(len(choice.pieces) for choice in choices))
+        self._sent = 0
+        self._running = False
+        """Whether the client asked for the usage so far in every event, which vLLM calls continuous."""
 
     async def send(self, body: dict[str, Any], reply: Reply) -> None:
         if self._told.status is not None:
             await reply.send(self._told.status, shapes.error(self._told.status, self._told.message))
         elif body.get("stream"):
-            await self._stream(reply, bool((body.get("stream_options") or {}).get("include_usage")))
+            options = body.get("stream_options") or {}
+            self._running = bool(options.get("continuous_usage_stats"))
+            await self._stream(reply, bool(options.get("include_usage")))
         else:
             await self._whole(reply)
 
@@ -177,6 +183,7 @@ class _Answer:
             async for choice, piece in self._play():
                 if not reply.started:
                     await self._open(reply, with_usage)
+                self._sent += 1
                 await self._event(reply, self._delta(choice, piece, begun), with_usage)
         except InBandError as error:
             if not reply.started:
@@ -209,9 +216,9 @@ class _Answer:
             begun.add(choice.index)
         return shapes.chat_delta(self._head, choice, piece, first)
 
-    async def _event(self, reply: Reply, value: dict[str, Any], null_usage: bool) -> None:
-        if null_usage:
-            value = {**value, "usage": None}
+    async def _event(self, reply: Reply, value: dict[str, Any], with_usage: bool) -> None:
+        if with_usage:
+            value = {**value, "usage": shapes.usage(self._prompt_tokens, self._sent) if self._running else None}
         await reply.chunk(b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n")
 
     async def _play(self) -> AsyncIterator[tuple[Choice, Piece]]:

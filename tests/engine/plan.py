@@ -29,6 +29,8 @@ class Choice:
     finish: str
     tool: str | None = None
     """Name of the tool called, if one is."""
+    stopped_by: str | None = None
+    """The stop string that ended it, which vLLM tells as `stop_reason`."""
 
     def text(self, kind: str = CONTENT) -> str:
         return "".join(piece.text for piece in self.pieces if piece.kind == kind)
@@ -66,8 +68,8 @@ def chat(body: dict[str, Any], directives: Directives, echo: str) -> list[Choice
             pieces = tuple(Piece(TOOL, token) for token in words.tokens(json.dumps(arguments)))
             choices.append(Choice(index, (*_thoughts(body, directives), *pieces), "tool_calls", name))
             continue
-        said, finish = _said(body, directives, index, echo, limit)
-        choices.append(Choice(index, (*_thoughts(body, directives), *said), finish))
+        said, finish, stopped_by = _said(body, directives, index, echo, limit)
+        choices.append(Choice(index, (*_thoughts(body, directives), *said), finish, stopped_by=stopped_by))
     return choices
 
 
@@ -78,16 +80,16 @@ def completions(body: dict[str, Any], prompts: list[tuple[str, Directives]], ech
     choices = []
     for place, (prompt, directives) in enumerate(prompts):
         for index in range(count):
-            said, finish = _said(body, directives, index, echo, limit)
+            said, finish, stopped_by = _said(body, directives, index, echo, limit)
             prefix = tuple(Piece(CONTENT, token) for token in words.tokens(prompt)) if body.get("echo") else ()
-            choices.append(Choice(place * count + index, (*prefix, *said), finish))
+            choices.append(Choice(place * count + index, (*prefix, *said), finish, stopped_by=stopped_by))
     return choices
 
 
 def _said(
     body: dict[str, Any], directives: Directives, index: int, echo: str, limit: int | None
-) -> tuple[tuple[Piece, ...], str]:
-    """The answer's tokens within `limit` and before any stop string, and why it ended."""
+) -> tuple[tuple[Piece, ...], str, str | None]:
+    """The answer's tokens within `limit` and before any stop string, why it ended, and the string that ended it."""
     if directives.echo:
         found = words.tokens(echo)
     elif directives.say is not None:
@@ -97,13 +99,14 @@ def _said(
         found = words.answer(
             directives.plain, body.get("seed") if varied else None, index if varied else 0, directives.tokens
         )
-    finish = "stop"
+    finish, stopped_by = "stop", None
     if limit is not None and len(found) > limit:
         found, finish = found[: max(0, limit)], "length"
     text = "".join(found)
-    if cut := [at for stop in _stops(body) if (at := text.find(stop)) >= 0]:
-        found, finish = words.tokens(text[: min(cut)]), "stop"
-    return tuple(Piece(CONTENT, token) for token in found), finish
+    if cut := [(at, stop) for stop in _stops(body) if (at := text.find(stop)) >= 0]:
+        at, stopped_by = min(cut)
+        found, finish = words.tokens(text[:at]), "stop"
+    return tuple(Piece(CONTENT, token) for token in found), finish, stopped_by
 
 
 def _stops(body: dict[str, Any]) -> list[str]:

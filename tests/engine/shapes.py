@@ -49,7 +49,8 @@ def _chat_choice(head: Head, choice: Choice) -> dict[str, Any]:
         message["reasoning"] = thoughts
     said = [piece.text for piece in choice.pieces if piece.kind == CONTENT]
     logprobs = None if head.logprobs is None else {"content": _chat_logprobs(said, head.logprobs), "refusal": None}
-    return {"index": choice.index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish}
+    end = {"finish_reason": choice.finish, "stop_reason": choice.stopped_by}
+    return {"index": choice.index, "message": message, "logprobs": logprobs, **end}
 
 
 def chat_first(head: Head, choice: Choice) -> dict[str, Any]:
@@ -71,7 +72,9 @@ def chat_delta(head: Head, choice: Choice, piece: Piece, first_of_tool: bool) ->
 
 
 def chat_last(head: Head, choice: Choice) -> dict[str, Any]:
-    return _chat_chunk(head, choice, {}, choice.finish)
+    chunk = _chat_chunk(head, choice, {}, choice.finish)
+    chunk["choices"][0]["stop_reason"] = choice.stopped_by
+    return chunk
 
 
 def chat_usage(head: Head, used: dict[str, Any]) -> dict[str, Any]:

@@ -102,9 +102,11 @@ async def test_stop_strings_cut_and_end(client: httpx.AsyncClient, parrot: Parro
     if stream:
         deltas = [event["choices"][0] for event in events(answer.text)]
         assert "".join(delta["delta"].get("content", "") for delta in deltas) == "Pa"
-        assert deltas[-1]["finish_reason"] == "stop"
+        last = deltas[-1]
     else:
-        assert answer.json()["choices"][0]["message"]["content"] == "Pa"
+        last = answer.json()["choices"][0]
+        assert last["message"]["content"] == "Pa"
+    assert (last["finish_reason"], last["stop_reason"]) == ("stop", "ri")
     assert parrot.closed == 1  # its place is free for others
 
 
@@ -217,6 +219,18 @@ async def test_an_engine_that_breaks_is_told(client: httpx.AsyncClient, parrot: 
     assert '"the engine broke"' in streamed.text
     assert "[DONE]" not in streamed.text
     assert (await client.get("/load")).json() == {"server_load": 0}
+
+
+async def test_tokens_are_counted_as_a_chat_would_count_them(client: httpx.AsyncClient) -> None:
+    asked = {"messages": chat()["messages"], "tools": TOOLS}
+    counted = (await client.post("/tokenize", json={"model": "tiny", **asked})).json()
+    answer = (await client.post("/v1/chat/completions", json=chat(**asked))).json()
+    assert counted["count"] == len(counted["tokens"]) == answer["usage"]["prompt_tokens"]
+    assert counted["max_model_len"] == 200
+    plain = (await client.post("/tokenize", json={"prompt": "süß"})).json()
+    assert plain["count"] == 5
+    for body, status in (({}, 400), ({"prompt": "a", **asked}, 400), ({"model": "other", "prompt": "a"}, 404)):
+        assert (await client.post("/tokenize", json=body)).status_code == status
 
 
 async def test_models(client: httpx.AsyncClient) -> None:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from dormouse_runtime.engines.generation import Batcher, GenerationError, Sampling, Tokenizer
 from dormouse_runtime.engines.openai import wire
 from dormouse_runtime.engines.openai.choice import Ask
-from dormouse_runtime.engines.openai.types import ChatRequest, Common, CompletionRequest
+from dormouse_runtime.engines.openai.types import ChatRequest, Common, CompletionRequest, TokenizeRequest
 
 TEMPLATE_FIELDS = ("add_generation_prompt", "continue_final_message", "tools")
 
@@ -59,7 +59,7 @@ def create_app(served: Served) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         with _Place(served) as place:
-            prompts = [await _chat_prompt(served, body)]
+            prompts = [await _by_template(served, body.messages, body.chat_template_kwargs, body.wanted_tools)]
             return await _respond(served, body, prompts, request, place)
 
     @app.post("/v1/completions")
@@ -67,6 +67,16 @@ def create_app(served: Served) -> FastAPI:
         with _Place(served) as place:
             prompts = [await _plain_prompt(served, entry) for entry in body.prompts]
             return await _respond(served, body, prompts, request, place)
+
+    @app.post("/tokenize")
+    async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
+        _own(served, body.model)
+        with _Place(served):
+            if body.messages is not None:
+                tokens = await _by_template(served, body.messages, body.chat_template_kwargs, body.tools)
+            else:
+                tokens = await _plain_prompt(served, body.prompt or "")
+        return {"count": len(tokens), "max_model_len": served.max_model_len, "tokens": tokens}
 
     return app
 
@@ -114,11 +124,15 @@ class _Place:
         self._served.in_flight -= 1
 
 
+def _own(served: Served, model: str | None) -> None:
+    if model not in (None, served.name):
+        raise ApiError(404, f"The model '{model}' does not exist.", "invalid_request_error", "model_not_found")
+
+
 async def _respond(
     served: Served, body: ChatRequest | CompletionRequest, prompts: list[list[int]], request: Request, place: _Place
 ) -> Response:
-    if body.model not in (None, served.name):
-        raise ApiError(404, f"The model '{body.model}' does not exist.", "invalid_request_error", "model_not_found")
+    _own(served, body.model)
     asks = [_ask(served, body, prompt) for prompt in prompts for _ in range(body.n)]
     shape = wire.shape_of(body, served.name)
     if body.stream:
@@ -168,12 +182,11 @@ def _sampling(served: Served, body: Common, max_tokens: int) -> Sampling:
     )
 
 
-async def _chat_prompt(served: Served, body: ChatRequest) -> list[int]:
-    options = {
-        **{key: value for key, value in (body.chat_template_kwargs or {}).items() if key not in TEMPLATE_FIELDS},
-        "tools": body.wanted_tools,
-    }
-    return await _tokenize(served, lambda: served.tokenizer.chat(body.messages, options))
+async def _by_template(
+    served: Served, messages: list[dict[str, Any]], kwargs: dict[str, Any] | None, tools: list[dict[str, Any]] | None
+) -> list[int]:
+    given = {key: value for key, value in (kwargs or {}).items() if key not in TEMPLATE_FIELDS}
+    return await _tokenize(served, lambda: served.tokenizer.chat(messages, {**given, "tools": tools or None}))
 
 
 async def _plain_prompt(served: Served, prompt: str | list[int]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dormouse_runtime.engines.generation import Batcher, Finish, Sampling, Tokenizer
 from dormouse_runtime.engines.openai.text import Detokenizer, StopWatch
@@ -20,6 +20,13 @@ class Piece:
     first_call: int = 0
     """How many calls of this choice came before `calls`."""
     finish: str | None = None
+    stopped_by: str | None = None
+    """On the last piece: the stop string that ended it, if one did."""
+
+    def end(self) -> dict[str, str | None]:
+        """Why it ended, on the wire; `stop_reason` is vLLM's name for the string."""
+        told: dict[str, str | None] = {"finish_reason": self.finish}
+        return told if self.stopped_by is None else {**told, "stop_reason": self.stopped_by}
 
 
 @dataclass
@@ -60,7 +67,7 @@ async def pieces(ask: Ask, batcher: Batcher, tokenizer: Tokenizer, usage: Usage)
             finish = Finish.STOP if watch.stopped else step.finish
             if finish:
                 text += "" if watch.stopped else watch.feed(words.close()) + watch.close()
-            piece = _split(parser, text, finish)
+            piece = replace(_split(parser, text, finish), stopped_by=watch.stopped_by)
             if piece.text or piece.calls or piece.finish:
                 yield piece
             if finish:

@@ -43,17 +43,22 @@ class StopWatch:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
-        self.stopped = False
+        self.stopped_by: str | None = None
+        """The stop string that appeared."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.stopped_by is not None
 
     def feed(self, text: str) -> str:
         """The text before any stop string, as far as it is certain."""
         if self.stopped:
             return ""
         self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
-            self.stopped = True
-            return self._release(min(found), drop=True)
+            at, self.stopped_by = min(found)
+            return self._release(at, drop=True)
         return self._release(len(self._held) - self._suspicious())
 
     def close(self) -> str:

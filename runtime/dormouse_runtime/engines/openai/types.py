@@ -75,6 +75,22 @@ class ChatRequest(Common):
         return None if self.tool_choice == "none" else self.tools or None
 
 
+class TokenizeRequest(BaseModel):
+    """POST /tokenize, which is vLLM's: a conversation by the model's template, or a plain prompt."""
+
+    model: str | None = None
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    prompt: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> TokenizeRequest:
+        if (self.messages is None) == (self.prompt is None):
+            raise ValueError("send either messages or prompt")
+        return self
+
+
 class CompletionRequest(Common):
     """POST /v1/completions. `prompt` is one text, several, or token ids of either."""
 

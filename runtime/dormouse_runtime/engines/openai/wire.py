@@ -79,7 +79,7 @@ async def _collect(ask: Ask, batcher: Batcher, tokenizer: Tokenizer, usage: Usag
 def _choice(shape: Shape, index: int, said: Sequence[Piece]) -> dict[str, Any]:
     text = "".join(piece.text for piece in said)
     calls = [call.wire() for piece in said for call in piece.calls]
-    end = {"index": index, "logprobs": None, "finish_reason": said[-1].finish if said else None}
+    end = {"index": index, "logprobs": None, **(said[-1] if said else Piece()).end()}
     if not shape.chat:
         return {**end, "text": text}
     message: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
@@ -93,7 +93,7 @@ async def stream(
     usage = Usage(prompt=_prompt_tokens(asks))
     if shape.chat:
         for index in range(len(asks)):
-            yield _event(shape, [_delta(index, {"role": "assistant", "content": ""}, None)])
+            yield _event(shape, [_delta(index, {"role": "assistant", "content": ""})])
     queue: asyncio.Queue[tuple[int, Piece] | GenerationError | None] = asyncio.Queue(64)
     feeder = asyncio.create_task(_feed(asks, batcher, tokenizer, usage, queue))
     try:
@@ -136,15 +136,15 @@ async def _feed(
 
 def _stream_choices(shape: Shape, index: int, piece: Piece) -> list[dict[str, Any]]:
     if not shape.chat:
-        return [{"index": index, "text": piece.text, "logprobs": None, "finish_reason": piece.finish}]
-    out = [_delta(index, {"content": piece.text}, None)] if piece.text else []
+        return [{"index": index, "text": piece.text, "logprobs": None, **piece.end()}]
+    out = [_delta(index, {"content": piece.text})] if piece.text else []
     for number, call in enumerate(piece.calls, piece.first_call):
-        out.append(_delta(index, {"tool_calls": [{"index": number, **call.wire()}]}, None))
-    return [*out, _delta(index, {}, piece.finish)] if piece.finish else out
+        out.append(_delta(index, {"tool_calls": [{"index": number, **call.wire()}]}))
+    return [*out, _delta(index, {}) | piece.end()] if piece.finish else out
 
 
-def _delta(index: int, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+def _delta(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
 
 
 def _event(shape: Shape, choices: list[dict[str, Any]], usage: Usage | None = None) -> bytes:
