@@ -3,7 +3,9 @@
 All stories share one event loop, so that one may go on waiting in the background while the next is told.
 """
 
+import errno
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,11 +22,26 @@ from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Hub, Story, begun
 
 HERE = Path(__file__).parent
-ORDER = ("bad_input", "quickstart", "clients", "wake", "faults", "holding", "lifecycle", "engines", "pull_faults")
+ORDER = (
+    "bad_input",
+    "quickstart",
+    "clients",
+    "anthropic",
+    "wake",
+    "routes",
+    "router_replicas",
+    "faults",
+    "holding",
+    "lifecycle",
+    "engines",
+    "pull_faults",
+)
 """Of the stories: none may have an engine at work in the background while `faults` kills routers."""
 BESIDE_ENGINES = ("holding", "lifecycle")
 """Stories that wait more than they work, so that the engines' start beside them."""
 HUB = f"http://127.0.0.1:{HUB_PORT}"
+ANSWERS_WITHIN = 90.0
+"""Seconds: the node's own tests may have restarted it a moment ago, and every pod with it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,13 +63,23 @@ def _title(item: pytest.Item) -> str:
 @pytest.fixture(scope="session")
 def testbed() -> Path:
     """The kubeconfig of a cluster with Dormouse, the hub stand-in and the scripted profile."""
-    try:
-        for page in (f"{ROUTER}/api/version", f"{HUB}/_health"):
-            httpx.get(page, timeout=10, trust_env=False).raise_for_status()
-    except httpx.HTTPError as error:
-        pytest.fail(f"no cluster to test ({error}): run `python -m dev.testbed` or `make up` first")
+    for page in (f"{ROUTER}/api/version", f"{HUB}/_health"):
+        _answers(page, time.monotonic() + ANSWERS_WITHIN)
     kubectl("apply", "--server-side", "-f", "-", standard_input=json.dumps(scripted_profile()))
     return node_layout().kubeconfig
+
+
+def _answers(page: str, deadline: float) -> None:
+    while True:
+        try:
+            httpx.get(page, timeout=10, trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            nobody_listens = f"[Errno {errno.ECONNREFUSED}]" in str(error)
+            if nobody_listens or time.monotonic() > deadline:
+                pytest.fail(f"no cluster to test ({error}): run `python -m dev.testbed` or `make up` first")
+            time.sleep(0.2)
+        else:
+            return
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
