@@ -1,57 +1,25 @@
-"""The pure decisions of the data plane: which endpoint, what a held call comes to, and how long it may take."""
+"""The pure decisions of the data plane: what a held call comes to, and how long it may take."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dormouse_router.catalog.catalog import Endpoint, Entry
 from dormouse_router.catalog.record import record_from
-from dormouse_router.dataplane.balance import back_at, pick
-from dormouse_router.dataplane.estimate import remaining, retry_after
+from dormouse_router.dataplane.balance import Balancer
+from dormouse_router.dataplane.estimate import Moment, remaining, retry_after
 from dormouse_router.dataplane.hold import outcome
 from dormouse_router.dataplane.lane import Lane
-from dormouse_router.gateway import Refusal
+from dormouse_router.gateway import CHAT, Call, Refusal
 from dormouse_router.settings import Settings
 from tests.router.fakes import model
 
 
-def endpoints(*in_flight: int, avoid: tuple[int, ...] = ()) -> tuple[Endpoint, ...]:
-    return tuple(Endpoint(f"10.0.0.{i}", 8000, n, 5.0 if i in avoid else 0.0) for i, n in enumerate(in_flight))
-
-
-@pytest.mark.parametrize(
-    ("made", "turn", "chosen"),
-    [
-        ((), 0, None),
-        (endpoints(7), 0, 0),
-        (endpoints(3, 1, 2), 0, 1),
-        (endpoints(1, 1, 1), 0, 0),
-        (endpoints(1, 1, 1), 1, 1),
-        (endpoints(1, 1, 1), 5, 2),
-        (endpoints(0, 3, 1, avoid=(0,)), 0, 2),
-        (endpoints(0, avoid=(0,)), 0, None),
-        (endpoints(0, 0, avoid=(0, 1)), 0, None),
-    ],
-)
-def test_the_one_with_the_fewest_is_chosen(made: tuple[Endpoint, ...], turn: int, chosen: int | None) -> None:
-    assert pick(made, 1.0, turn) is (None if chosen is None else made[chosen])
-
-
-def test_avoided_ones_come_back() -> None:
-    made = endpoints(0, avoid=(0,))
-    assert pick(made, 5.0, 0) is made[0]
-    assert back_at(made) == 5.0
-    assert back_at(()) is None
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.integers(0, 1000))
-def test_nobody_with_more_is_ever_chosen(counts: list[int], turn: int) -> None:
-    made = endpoints(*counts)
-    chosen = pick(made, 1.0, turn)
-    assert chosen is not None
-    assert chosen.in_flight == min(counts)
+def endpoints(*in_flight: int, closed: bool = False) -> tuple[Endpoint, ...]:
+    until = 5.0 if closed else 0.0
+    made = (Endpoint(f"10.0.0.{i}", 8000, in_flight=n) for i, n in enumerate(in_flight))
+    return tuple(replace(endpoint, avoid_until=until, closed_until=until) for endpoint in made)
 
 
 def entry(reason: str, *made: Endpoint, deleting: bool = False) -> Entry:
@@ -72,12 +40,12 @@ def entry(reason: str, *made: Endpoint, deleting: bool = False) -> Entry:
         (entry("EngineFailed"), 503),
         (entry("Serving", *endpoints(0)), 200),
         (entry("Gated", *endpoints(0)), 200),  # the new revision fails, the old pods still answer
-        (entry("Serving", *endpoints(0, avoid=(0,))), None),
-        (entry("Gated", *endpoints(0, avoid=(0,))), None),
+        (entry("Serving", *endpoints(0, closed=True)), None),
+        (entry("Gated", *endpoints(0, closed=True)), None),
     ],
 )
 def test_what_a_held_call_comes_to(found: Entry | None, status: int | None) -> None:
-    came = outcome(found, "tiny", 1.0, 0)
+    came = outcome(found, Call(record_from(model()), CHAT, b"{}", "openai"), Balancer(), 1.0)
     if isinstance(came, Refusal):
         assert came.status == status
     else:
@@ -102,14 +70,18 @@ def pull(**fields: Any) -> dict[str, Any]:
         ("Waking", {"coldStarts": starts(40)}, 100.0, 1.0),
         ("Pulling", {"pull": pull(etaSeconds=90)}, 5.0, 90.0),
         ("Pulling", {"pull": pull(etaSeconds=90), "coldStarts": starts(40)}, 5.0, 130.0),
-        ("Pulling", {"pull": pull(), "coldStarts": starts(40)}, 5.0, None),
+        ("Pulling", {"pull": pull(), "coldStarts": starts(40)}, 5.0, 41.0),
+        ("Pulling", {"pull": pull(bytesPerSecond=0), "coldStarts": starts(40)}, 5.0, None),
+        ("Pulling", {"coldStarts": starts(40)}, 5.0, None),
+        ("Quantizing", {"quantize": pull(etaSeconds=30), "coldStarts": starts(40)}, 5.0, 70.0),
         ("Quantizing", {"coldStarts": starts(40)}, 5.0, None),
     ],
 )
 def test_how_long_it_may_take(reason: str, status: dict[str, Any], waited: float, seconds: float | None) -> None:
     record = record_from(model(reason=reason, status=status))
-    assert remaining(record, waited) == seconds
-    assert 1.0 <= retry_after(record, waited) <= 120.0
+    moment = Moment(1_700_000_000.0, waited)
+    assert remaining(record, moment) == seconds
+    assert 1.0 <= retry_after(record, moment) <= 120.0
 
 
 @pytest.mark.parametrize(
@@ -136,7 +108,8 @@ def test_who_joins_a_wake_late_waits_for_what_is_left_of_it() -> None:
     assert lane.elapsed(90.0) == 0.0
     lane.wake(100.0, 60.0)
     assert lane.elapsed(110.0) == 10.0
-    assert remaining(record_from(model(reason="Waking", status={"coldStarts": starts(40)})), 10.0) == 30.0
+    record = record_from(model(reason="Waking", status={"coldStarts": starts(40)}))
+    assert remaining(record, Moment(1_700_000_000.0, lane.elapsed(110.0))) == 30.0
     lane.settle(entry("Serving", *endpoints(0)), 140.0)
     assert lane.elapsed(141.0) == 0.0
 

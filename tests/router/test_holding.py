@@ -140,7 +140,7 @@ async def test_a_held_stream_is_told_how_it_goes(engine: Engine) -> None:
                 if len([said for said in lines if said.startswith(":")]) == 2:
                     world.ready(engine)
         comments = [line for line in lines if line.startswith(":")]
-        assert comments[0] == ": tiny ScaledToZero waited=0s eta=40s"
+        assert comments[0] == ": tiny Waking waited=0s eta=40s"
         assert lines[-2:] == ["data: [DONE]", ""]
 
 

@@ -11,10 +11,20 @@ from typing import Any
 from dormouse_api.conditions import PERMANENT, ConditionType, Reason, is_failure
 from dormouse_api.lease import parse_time
 from dormouse_api.model import InferenceModelSpec
+from dormouse_api.runtime import Stage
 from dormouse_api.status import Condition, InferenceModelStatus
 
 Key = tuple[str, str]
 """(namespace, metadata.name)"""
+
+_STARTING = {
+    "requested": "Scheduling",
+    "created": "Scheduling",
+    "scheduled": "Starting",
+    "started": "Starting",
+    **{stage.value: stage.value.capitalize() for stage in Stage},
+}
+"""What callers are told of a stage of `status.starting`. Starting: a node makes the container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +81,26 @@ class Record:
         return min(known) if known else None
 
     @property
+    def stage(self) -> str:
+        """What the model is doing on its way to serving, for people who wait: Scheduling, Pulling 43%, Loading, ..."""
+        live = self.status.starting
+        if live is not None and live.stages and self.reason in _AWAKENING:
+            return _STARTING.get(live.stages[-1].stage, Reason.WAKING.value)
+        if self.reason in (Reason.PULLING, Reason.QUANTIZING) and self.status.progress:
+            return f"{self.reason} {self.status.progress}"
+        return Reason.WAKING.value if self.reason in _AWAKENING else self.reason
+
+    @property
     def quantization(self) -> str:
         """What the weights are served as, as far as known: the engine's word, else the operator's, else the wish."""
         status = self.status
         if status.engine is not None:
             return status.engine.quantization
         return status.quantization or self.spec.quantization.value
+
+
+_AWAKENING = (Reason.WAKING, Reason.SCALED_TO_ZERO, Reason.SERVING)
+"""Reasons of a model that only has to start: whoever waits for it is why it will."""
 
 
 def record_from(obj: Mapping[str, Any]) -> Record:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Record
-from dormouse_router.dataplane.balance import back_at, pick
-from dormouse_router.dataplane.estimate import remaining, retry_after
+from dormouse_router.dataplane.balance import Balancer, back_at
+from dormouse_router.dataplane.estimate import Moment, remaining, retry_after
+from dormouse_router.dataplane.health import REACH_SECONDS, unreachable
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.gateway import Call, Refusal, Waiting
 from dormouse_router.settings import Settings
@@ -33,35 +34,50 @@ def failed(record: Record) -> Refusal:
     )
 
 
-def full(record: Record, waiting: int, elapsed: float) -> Refusal:
+def full(record: Record, waiting: int, moment: Moment) -> Refusal:
+    """The refusal of one call too many."""
     text = (
         f"The model '{record.name}' is waking and {waiting} requests wait for it already: "
         "try again later, or raise spec.scaling.maxHeld."
     )
-    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, elapsed))
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, moment))
 
 
-def too_many_bytes(record: Record, elapsed: float) -> Refusal:
+def too_many_bytes(record: Record, moment: Moment) -> Refusal:
+    """The refusal of a body that finds no room."""
     text = f"The model '{record.name}' is waking and the requests that wait fill the router's memory: try again later."
-    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, elapsed))
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, moment))
 
 
-def late(record: Record, waited: float) -> Refusal:
+def late(record: Record, waited: float, moment: Moment) -> Refusal:
+    """The refusal of a call that waited for as long as it may, or as it wants to."""
     text = (
-        f"The model '{record.name}' did not wake within {waited:.0f} s ({record.reason}: {record.message}) "
+        f"The model '{record.name}' did not wake within {waited:.0f} s ({record.stage}: {record.message}) "
         "The wake goes on: try again later."
     )
-    return Refusal(503, text, code="model_loading", retry_after=retry_after(record, waited))
+    return Refusal(503, text, code="model_loading", retry_after=retry_after(record, moment))
 
 
-def outcome(entry: Entry | None, name: str, now: float, turn: int) -> Endpoint | Refusal | None:
-    """What a call for the model comes to now: an endpoint, a refusal, or None: wait. Pure."""
+def unheld(record: Record, moment: Moment) -> Refusal:
+    """The refusal of a call that does not want to be held at all."""
+    text = f"The model '{record.name}' is waking ({record.stage}) and this request asked not to wait: try again later."
+    return Refusal(503, text, code="model_loading", retry_after=retry_after(record, moment))
+
+
+def outcome(entry: Entry | None, call: Call, balancer: Balancer, now: float) -> Endpoint | Refusal | None:
+    """What a held call comes to now: an endpoint, a refusal, or None: wait. Pure."""
     if entry is None or entry.record.deleting:
-        return gone(name)
-    endpoint = pick(entry.endpoints, now, turn)
+        return gone(call.record.name)
+    endpoint = balancer.choose(entry.endpoints, call, now)
     if endpoint is not None:
         return endpoint
     return failed(entry.record) if entry.record.failed and not entry.endpoints else None
+
+
+def longest(call: Call, record: Record) -> float:
+    """Most seconds the call is held: what the model allows, or less where the caller wants less."""
+    allowed = float(record.spec.scaling.hold_seconds)
+    return allowed if call.hold is None else min(allowed, call.hold)
 
 
 class Hold:
@@ -71,27 +87,30 @@ class Hold:
         self,
         catalog: Catalog,
         clock: Callable[[], float],
+        wall: Callable[[], float],
         wake: Callable[[Lane, Entry], None],
         settings: Settings,
     ) -> None:
-        """`wake` begins the model's wake unless it is under way; it is asked at every turn of every wait."""
-        self._catalog, self._clock, self._wake = catalog, clock, wake
+        """`clock` is the lanes' monotonic time, `wall` the time of day that the stages of a start are stamped with.
+        `wake` begins the model's wake unless it is under way; it is asked at every turn of every wait.
+        """
+        self._catalog, self._clock, self._wall, self._wake = catalog, clock, wall, wake
         self._max_bytes = settings.held_bytes
         self._after, self._every = settings.comment_after, settings.comment_every
         self.bytes = 0
 
     def admit(self, lane: Lane, record: Record, size: int) -> None:
         """Raises Refusal 429 when one more call of `size` bytes may not be held."""
-        elapsed = lane.elapsed(self._clock())
         if len(lane.held) >= record.spec.scaling.max_held:
-            raise full(record, len(lane.held), elapsed)
+            raise full(record, len(lane.held), self._moment(lane))
         if self.bytes + size > self._max_bytes:
-            raise too_many_bytes(record, elapsed)
+            raise too_many_bytes(record, self._moment(lane))
 
     async def wait(self, lane: Lane, call: Call, since: float) -> Endpoint:
         """Hold `call`, which came at `since`, until its model can answer. Raises Refusal."""
         size = len(call.body)
-        self.admit(lane, call.record, size)
+        if longest(call, call.record) > 0:
+            self.admit(lane, call.record, size)
         ticket = object()
         lane.held[ticket] = since
         lane.held_bytes += size
@@ -114,28 +133,39 @@ class Hold:
     async def _until_ready(self, lane: Lane, call: Call, since: float) -> Endpoint:
         record = call.record
         tell_at = since + self._after
+        reach_until: float | None = None
         while True:
             now = self._clock()
             entry = self._catalog.get(record.key)
             if entry is not None:
                 record = entry.record
-            found = outcome(entry, record.name, now, 0)
+            found = outcome(entry, call, lane.balancer, now)
             if isinstance(found, Refusal):
                 raise found
             if found is not None:
                 return found
-            give_up = since + record.spec.scaling.hold_seconds
-            if now >= give_up:
-                raise late(record, now - since)
             if entry is not None and not entry.endpoints:
+                reach_until = None
                 self._wake(lane, entry)
+            elif reach_until is None:  # engines are ready, says the cluster, and none can be reached
+                reach_until = now + REACH_SECONDS
+            elif now >= reach_until:
+                raise unreachable(record.name, f"no connection for {REACH_SECONDS:.0f} s")
+            give_up = since + longest(call, record)
+            if now >= give_up:
+                moment = self._moment(lane)
+                raise late(record, now - since, moment) if give_up > since else unheld(record, moment)
             if call.waiting is not None and now >= tell_at:
                 tell_at = now + self._every
-                await call.waiting(Waiting(record, record.reason, now - since, remaining(record, lane.elapsed(now))))
+                left = remaining(record, self._moment(lane))
+                await call.waiting(Waiting(record, record.stage, now - since, left))
                 continue
             until = give_up if call.waiting is None else min(give_up, tell_at)
             back = back_at(entry.endpoints) if entry is not None else None
             await self._changed(record, (until if back is None else min(until, back)) - now)
+
+    def _moment(self, lane: Lane) -> Moment:
+        return Moment(self._wall(), lane.elapsed(self._clock()))
 
     async def _changed(self, record: Record, seconds: float) -> None:
         future = self._catalog.changed(record.key)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Key, Record
 from dormouse_router.cluster import Cluster, ClusterError
-from dormouse_router.dataplane.balance import pick
 from dormouse_router.dataplane.exchange import Exchange
 from dormouse_router.dataplane.hold import Hold, failed, gone
 from dormouse_router.dataplane.lane import Lane
@@ -29,14 +28,14 @@ class DataPlane:
         self.catalog, self.settings = catalog, settings
         self.pool = Pool(settings.connect_timeout, settings.silence_timeout)
         self.clock = asyncio.get_running_loop().time
-        self.hold = Hold(catalog, self.clock, self.wake, settings)
+        self.hold = Hold(catalog, self.clock, time.time, self.wake, settings)
         self.lanes: dict[Key, Lane] = {}
         self._keepers: dict[Key, LeaseKeeper] = {}
         self._unloads: set[asyncio.Task[None]] = set()
-        self._turn = 0
         self.metrics = Metrics(self._rows)
         self._around = Around(cluster, settings.pod_name, time.time, self.clock, self._wrote)
         catalog.listeners.append(self._changed)
+        catalog.departed.append(self._departed)
 
     # ------------------------------------------------------------------ gateway.Gateway
 
@@ -57,8 +56,8 @@ class DataPlane:
     def open(self, call: Call) -> Exchange:
         return Exchange(self, self.lane(call.record.key), call)
 
-    async def load(self, record: Record, keep_alive: float | None = None) -> float:
-        call = Call(record, "", b"", "", keep_alive=keep_alive)
+    async def load(self, record: Record, keep_alive: float | None = None, hold: float | None = None) -> float:
+        call = Call(record, "", b"", "", keep_alive=keep_alive, hold=hold)
         since = self.clock()
         lane = self.lane(record.key)
         if self.choose(lane, call, since) is None:
@@ -112,8 +111,7 @@ class DataPlane:
         entry = self.catalog.get(lane.key)
         if entry is None or entry.record.deleting:
             raise gone(call.record.name)
-        self._turn += 1
-        chosen = pick(entry.endpoints, now, self._turn)
+        chosen = lane.balancer.choose(entry.endpoints, call, now)
         if chosen is not None:
             keeper = self._keepers.get(lane.key) or self._enter(lane)
             if not keeper.running:
@@ -173,6 +171,9 @@ class DataPlane:
         self._keepers[key].poke()
         if entry is None:
             self.forget(lane)
+
+    def _departed(self, endpoint: Endpoint) -> None:
+        self.pool.forget(*endpoint.address)
 
     def _wrote(self) -> None:
         self.metrics.lease_writes += 1

@@ -13,7 +13,8 @@ from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, t
 from dormouse_router.dialects.ollama.errors import JSON, bad_request, error_line, not_found
 from dormouse_router.dialects.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, decode, model_of
 from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
-from dormouse_router.gateway import EMBEDDINGS, Call, Gateway, Refusal, Reply, Request, Upstream, UpstreamCut
+from dormouse_router.dialects.waiting import hold_seconds
+from dormouse_router.gateway import EMBEDDINGS, SESSION, Call, Gateway, Refusal, Reply, Request, Upstream, UpstreamCut
 
 DIALECT = "ollama"
 NDJSON = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -69,7 +70,7 @@ class Serving:
 
     async def _load(self, request: Request, record: Record, name: str, stay: float | None, *, chat: bool) -> None:
         reason = "unload" if stay == 0 else "load"
-        await self._load_only(record, stay)
+        await self._load_only(request, record, stay)
         said: dict[str, Any] = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
         now = timestamp(self._clock.wall())
         await answer_json(request, {"model": name, "created_at": now, **said, "done": True, "done_reason": reason})
@@ -102,11 +103,12 @@ class Serving:
             _need_embedding(record, name)
             texts, stay = embeds.inputs(wish, legacy), keep_alive(wish.keep_alive)
             if not texts:
-                await self._load_only(record, stay)
+                await self._load_only(request, record, stay)
                 await answer_json(request, {"embedding": []} if legacy else {"model": name, "embeddings": []})
                 return
             body = embeds.body(wish, record, texts)
             call = Call(record, EMBEDDINGS, body, DIALECT, keep_alive=stay, request_id=request.request_id)
+            call.hold = hold_seconds(request)
             vectors, held = await self._vectors(call)
             if legacy:
                 await answer_json(request, {"embedding": vectors.ordered()[0]})
@@ -122,11 +124,11 @@ class Serving:
 
         return handler
 
-    async def _load_only(self, record: Record, stay: float | None) -> None:
+    async def _load_only(self, request: Request, record: Record, stay: float | None) -> None:
         if stay == 0:
             await self._gateway.unload(record)
         else:
-            await self._gateway.load(record, stay)
+            await self._gateway.load(record, stay, hold_seconds(request))
 
     async def _vectors(self, call: Call) -> tuple[embeds.Vectors, float]:
         async with self._gateway.open(call) as upstream:
@@ -153,7 +155,9 @@ def _call(request: Request, record: Record, plan: Plan) -> Call:
         dialect=DIALECT,
         stream=True,
         keep_alive=plan.keep_alive,
+        hold=hold_seconds(request),
         request_id=request.request_id,
+        session=request.header(SESSION) or b"",
     )
 
 

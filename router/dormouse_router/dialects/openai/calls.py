@@ -11,12 +11,10 @@ import msgspec
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import peek, relay
 from dormouse_router.dataplane.peek import BadBody, Peek, splice_model
+from dormouse_router.dialects import waiting as wishes
 from dormouse_router.dialects.openai import errors
-from dormouse_router.gateway import Call, Gateway, Headers, Refusal, Request, Upstream, UpstreamCut, Waiting
+from dormouse_router.gateway import SESSION, Call, Gateway, Headers, Refusal, Request, Upstream, UpstreamCut, Waiting
 from dormouse_router.settings import Settings
-
-COMMENTS = b"x-dormouse-comments"
-"""A request header: `off` wants no comments in the stream while the model wakes."""
 
 
 class Passed:
@@ -37,8 +35,10 @@ class Passed:
             body = splice_model(body, record.name)
         call = Call(record, self._path, body, "openai", seen.stream, request_id=request.request_id)
         call.headers = forwarded(request)
-        if seen.stream and self._comments and request.header(COMMENTS) != b"off":
-            call.waiting = Comments(request, record)
+        call.session = request.header(SESSION) or seen.session
+        call.hold = wishes.hold_seconds(request)
+        if seen.stream:
+            call.waiting = Comments(request, self._comments)
         try:
             async with self._gateway.open(call) as upstream:
                 await answer(request, upstream, seen.model)
@@ -86,17 +86,20 @@ async def _late(request: Request, error: Refusal | UpstreamCut) -> None:
 class Comments:
     """Tells the client of a held stream how the wake goes, in SSE comments; the first sends the head."""
 
-    __slots__ = ("_record", "_request")
+    __slots__ = ("_default", "_request")
 
-    def __init__(self, request: Request, record: Record) -> None:
-        self._request, self._record = request, record
+    def __init__(self, request: Request, default: bool) -> None:
+        """`default`: the router's setting, for where neither request nor model says whether comments are wanted."""
+        self._request, self._default = request, default
 
     async def __call__(self, waiting: Waiting) -> None:
         request = self._request
+        if not wishes.told(request, waiting.record, self._default):
+            return
         if not request.started:
             await request.start(200, [*relay.STREAM_HEADERS, *provenance(waiting.record, None)])
         eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
-        text = f": {self._record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n\n"
+        text = f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n\n"
         await request.write(text.encode())
 
 
