@@ -1,211 +1,176 @@
-"""What the router costs, against nginx and against nothing, on the same engine stand-ins in one run.
+"""What the router costs, against nginx, other projects' routers and nothing, on the same engine stand-ins in one run.
 
-    python -m bench.router [--repeats 3] [--seconds 3] [--python /usr/bin/python3] [--json FILE]
+    python -m bench.router [--targets direct,nginx,router] [--parts whole,streams] [--repeats 3] [--seconds 3]
+                           [--python /usr/bin/python3] [--json FILE]
 
-The proxy under test has one core, load and engine the other. Every figure is the median of interleaved repeats with
-their spread; CPU comes from /proc. `direct` is the floor: what load and engine need by themselves. A closed loop (wrk)
-gives the rates; streams are opened all at once and paced by the engine, which writes the time into every chunk.
+The proxy under test has one core, load and engine the other, and no other proxy runs meanwhile. Every figure is the
+median of interleaved repeats with their spread. `direct` is the floor: what load and engine need by themselves.
+What each row means is in bench/README.md.
 """
 
 import argparse
 import contextlib
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from subprocess import SubprocessError
 
-from bench.routing.bodies import LARGE_CHAT, SMALL_CHAT, STREAMS
-from bench.routing.processes import BenchError, Process, free_port, nginx_engine, nginx_proxy, python, running
-from bench.routing.wrk import load
+from bench.routing import holding, measures, table
+from bench.routing.measures import STREAMED, TRANSLATED, WHOLE, Measurement, Place
+from bench.routing.nginx import nginx_engine
+from bench.routing.processes import BenchError, free_port, python, running
+from bench.routing.table import Row
+from bench.routing.targets import LITELLM, LOAD_CORE, ROUTER, TARGETS, VLLM_ROUTER, Target
 
-PROXY_CORE, LOAD_CORE = 0, 1
-TARGETS = ("direct", "nginx", "router")
-STREAM_LIMIT = 90
-
-
-@dataclass(frozen=True)
-class Row:
-    measure: str
-    unit: str
-    target: str
-    median: float
-    low: float
-    high: float
+PARTS = ("whole", "streams", "ollama", "hold")
+TRIES = 2
+FLAWS = (BenchError, SubprocessError, OSError)
+"""What ends one measurement of one target, and not the bench."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a measurement is taken: the port to call, the proxy whose CPU counts, and a folder for files."""
+class Session:
+    """Some targets before one engine, measured in turn again and again: what changes on the machine hits all alike."""
 
-    port: int
-    proxy: Process | None
-    folder: Path
-    seconds: float
+    def __init__(self, targets: Sequence[Target], folder: Path, options: argparse.Namespace) -> None:
+        self._targets, self._folder, self._options = targets, folder, options
+        self._known: dict[str, measures.Figures] = {target.name: {} for target in targets}
+        self._seen: dict[tuple[str, str], list[float]] = {}
+        self._failed: dict[tuple[str, str], list[str]] = {}
+        """By measurement and target: why it did not finish, each time. After TRIES it is not tried again."""
 
+    def run(self, what: Sequence[Measurement]) -> list[Row]:
+        """Rows of every measurement of every target."""
+        for repeat in range(self._options.repeats + 1):  # the first is a warm-up
+            for measurement in what:
+                for target in self._targets:
+                    if len(self._failed.get((measurement.name, target.name), ())) < TRIES:
+                        progress(f"{measurement.name}: {target.name} {repeat}/{self._options.repeats}")
+                        self._measure(measurement, target, keep=repeat > 0)
+        progress("")
+        return [row for measurement in what for row in self._rows(measurement)]
 
-Figures = dict[str, float]
+    def _measure(self, measurement: Measurement, target: Target, *, keep: bool) -> None:
+        try:
+            with target.awake():
+                seen = measurement.run(self._place(target))
+        except FLAWS as error:
+            self._failed.setdefault((measurement.name, target.name), []).append(str(error))
+            target.end()  # whatever it still does for those who left must not show in the next figures
+            target.start()
+            return
+        for name, value in seen.items() if keep else ():
+            self._seen.setdefault((name, target.name), []).append(value)
 
+    def _place(self, target: Target) -> Place:
+        options = self._options
+        return Place(
+            target.port,
+            target.engine,
+            target.process,
+            self._folder,
+            options.seconds,
+            options.limit,
+            self._known[target.name],
+        )
 
-def one_at_a_time(place: Place) -> Figures:
-    return {"p50 at 1": load(place.folder, place.port, SMALL_CHAT, 1, place.seconds, LOAD_CORE).p50_ms}
-
-
-def many_at_once(place: Place) -> Figures:
-    with cpu_of(place.proxy) as cpu:
-        seen = load(place.folder, place.port, SMALL_CHAT, 64, place.seconds, LOAD_CORE)
-    return {"rate at 64": seen.rate, "p99 at 64": seen.p99_ms} | cpu_per("CPU per request", cpu, seen.requests)
-
-
-def long_prompts(place: Place) -> Figures:
-    with cpu_of(place.proxy) as cpu:
-        seen = load(place.folder, place.port, LARGE_CHAT, 20, place.seconds, LOAD_CORE)
-    return {"rate of 220 kB prompts at 20": seen.rate} | cpu_per("CPU per 220 kB prompt", cpu, seen.requests)
-
-
-def many_streams(place: Place) -> Figures:
-    idle = place.proxy.pss if place.proxy else 0
-    peak = idle
-    argv = ["taskset", "-c", str(LOAD_CORE), *python("bench.routing.streams", place.port, STREAMS)]
-    with cpu_of(place.proxy) as cpu:
-        client = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + STREAM_LIMIT
-        while client.poll() is None and time.monotonic() < deadline:
-            peak = max(peak, place.proxy.pss if place.proxy else 0)
-            time.sleep(0.4)
-    client.kill()
-    said, _ = client.communicate()
-    if client.returncode:
-        raise BenchError(f"the streams did not end well: {client.returncode}")
-    seen = json.loads(said)
-    figures = {"lag p50": seen["lag_p50_ms"], "lag p99": seen["lag_p99_ms"], "first chunk p50": seen["first_p50_ms"]}
-    if place.proxy:
-        figures["memory per stream"] = (peak - idle) / STREAMS / 1000
-    return figures | cpu_per("CPU per chunk", cpu, seen["chunks"])
-
-
-UNITS = {
-    "p50 at 1": "ms",
-    "rate at 64": "1/s",
-    "p99 at 64": "ms",
-    "CPU per request": "us",
-    "rate of 220 kB prompts at 20": "1/s",
-    "CPU per 220 kB prompt": "us",
-    "lag p50": "ms",
-    "lag p99": "ms",
-    "first chunk p50": "ms",
-    "CPU per chunk": "us",
-    "memory per stream": "kB",
-}
-WHOLE: tuple[Callable[[Place], Figures], ...] = (one_at_a_time, many_at_once, long_prompts)
+    def _rows(self, measurement: Measurement) -> Iterator[Row]:
+        for name, unit in measurement.units.items():
+            for target in self._targets:
+                why = self._failed.get((measurement.name, target.name), [])
+                values = self._seen.get((name, target.name))
+                if values:
+                    yield table.row(name, unit, target.name, values)
+                elif why:
+                    yield Row(name, unit, target.name, None, None, None, f"{measurement.name}: {why[-1]}")
 
 
-@contextlib.contextmanager
-def cpu_of(proxy: Process | None) -> Iterator[list[float]]:
-    """A list that holds the proxy's CPU seconds of the time inside, afterwards."""
-    spent: list[float] = []
-    before = proxy.cpu_seconds if proxy else 0.0
-    yield spent
-    if proxy:
-        spent.append(proxy.cpu_seconds - before)
-
-
-def cpu_per(name: str, spent: list[float], count: int) -> Figures:
-    return {name: spent[0] / count * 1e6} if spent else {}
-
-
-@contextlib.contextmanager
-def proxy(target: str, engine: int, folder: Path, interpreter: str) -> Iterator[tuple[int, Process | None]]:
-    """The target in front of `engine`: its port and its process."""
-    if target == "direct":
-        yield engine, None
-        return
-    port = free_port()
-    argv = (
-        nginx_proxy(folder / f"nginx-{port}", port, engine)
-        if target == "nginx"
-        else python("bench.routing.proxy", port, engine, interpreter=interpreter)
-    )
-    with running(argv, PROXY_CORE, port) as process:
-        yield port, process
-
-
-def measure(engine: int, what: tuple[Callable[[Place], Figures], ...], options: argparse.Namespace) -> list[Row]:
-    """Every target in turn, again and again: what changes on the machine meanwhile hits all alike."""
-    seen: dict[tuple[str, str], list[float]] = {}
+def measure(
+    engine: list[str], port: int, what: Sequence[Measurement], names: Sequence[str], options: argparse.Namespace
+) -> list[Row]:
+    """Start the engine and the targets called `names` before it, measure, and end them all."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dormouse-bench-")))
-        places = {}
-        for target in TARGETS:
-            port, process = stack.enter_context(proxy(target, engine, folder, options.python))
-            places[target] = Place(port, process, folder, options.seconds)
-        for repeat in range(options.repeats + 1):  # the first is a warm-up
-            for run in what:
-                for target in TARGETS:
-                    print(f"\r{run.__name__} {target} {repeat}/{options.repeats}   ", end="", file=sys.stderr)
-                    figures = run(places[target])
-                    for name, value in figures.items() if repeat else ():
-                        seen.setdefault((name, target), []).append(value)
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
-    return [
-        Row(name, UNITS[name], target, statistics.median(values), min(values), max(values))
-        for (name, target), values in seen.items()
-    ]
+        stack.enter_context(running(engine, LOAD_CORE, port))
+        targets = [Target(name, port, folder, options.python) for name in names]
+        for target in targets:
+            progress(f"starting {target.name}")
+            stack.callback(target.end)
+            target.start()
+        return Session(targets, folder, options).run(what)
 
 
-def derived(rows: list[Row]) -> list[Row]:
-    """Latency added to direct, and requests per second that one core is good for."""
-    by = {(row.measure, row.target): row for row in rows}
-    more = []
-    for target in TARGETS[1:]:
-        floor, row = by["p50 at 1", "direct"], by["p50 at 1", target]
-        added = [row.median - floor.median, row.low - floor.median, row.high - floor.median]
-        more.append(Row("added p50 at 1", "ms", target, *added))
-        cpu = by["CPU per request", target]
-        more.append(Row("requests per core", "1/s", target, 1e6 / cpu.median, 1e6 / cpu.high, 1e6 / cpu.low))
-    return more
+def rows_of(options: argparse.Namespace, folder: Path) -> list[Row]:
+    """Everything that was asked for."""
+    rows: list[Row] = []
+    if "whole" in options.parts:
+        port = free_port()
+        rows += measure(nginx_engine(folder / "engine", port), port, WHOLE, options.targets, options)
+    streaming = free_port()
+    engine = python("bench.routing.engine", streaming)
+    if "streams" in options.parts:
+        rows += measure(engine, streaming, [STREAMED], options.targets, options)
+    if "ollama" in options.parts and ROUTER in options.targets:
+        rows += measure(engine, streaming, [TRANSLATED], [ROUTER], options)
+    if "hold" in options.parts and ROUTER in options.targets:
+        progress("hold release")
+        seen = holding.releases(options.repeats, options.python)
+        rows += [table.row(name, unit, ROUTER, [each[name] for each in seen]) for name, unit in holding.UNITS.items()]
+        progress("")
+    return rows
 
 
-def table(rows: list[Row]) -> str:
-    """One line per measure, one column per target: median (low to high)."""
-    names = list(dict.fromkeys((row.measure, row.unit) for row in rows))
-    cells = {(row.measure, row.target): f"{row.median:.4g} ({row.low:.4g} to {row.high:.4g})" for row in rows}
-    lines = [["", *TARGETS]] + [
-        [f"{name} ({unit})", *(cells.get((name, t), "") for t in TARGETS)] for name, unit in names
-    ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+def progress(text: str) -> None:
+    print(f"\r{text:<70}\r" if not text else f"\r{text:<70}", end="", file=sys.stderr, flush=True)
+
+
+def words(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads a list of `known` words separated by commas, in the order in which they are known."""
+
+    def read(text: str) -> list[str]:
+        asked = {word.strip() for word in text.split(",")}
+        if unknown := asked.difference(known):
+            raise argparse.ArgumentTypeError(f"{sorted(unknown)} is none of {', '.join(known)}")
+        return [word for word in known if word in asked]
+
+    return read
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.router", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--targets", type=words(TARGETS), default=list(TARGETS), help=f"of {','.join(TARGETS)}")
+    parser.add_argument("--parts", type=words(PARTS), default=list(PARTS), help=f"of {','.join(PARTS)}")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats per figure after a warm-up")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one run of whole answers")
+    parser.add_argument("--limit", type=float, default=20, help="seconds after which a run of streams is given up")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the router (images have Debian's)")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    return parser.parse_args()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.router", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="repeats per figure after a warm-up")
-    parser.add_argument("--seconds", type=float, default=3, help="length of one closed-loop run")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of the router (images have Debian's)")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    options = parser.parse_args()
+    options = parse()
     if (os.cpu_count() or 1) < 2:
         print("bench.router needs two cores: one for the proxy, one for load and engine", file=sys.stderr)
         return 2
-    rows: list[Row] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="dormouse-bench-") as temporary:
-            engine = free_port()
-            with running(nginx_engine(Path(temporary) / "engine", engine), LOAD_CORE, engine):
-                rows += measure(engine, WHOLE, options)
-        engine = free_port()
-        with running(python("bench.routing.engine", engine), LOAD_CORE, engine):
-            rows += measure(engine, (many_streams,), options)
+        with tempfile.TemporaryDirectory(prefix="dormouse-bench-") as folder:
+            rows = rows_of(options, Path(folder))
     except BenchError as error:
         print(f"bench.router: {error}", file=sys.stderr)
         return 1
-    rows += derived(rows)
-    print(table(rows))
+    print(table.figures(rows, options.targets))
+    for note in table.notes(rows):
+        print(f"did not finish: {note}")
+    print()
+    print(table.ratios(rows, options.targets))
+    for rival in (VLLM_ROUTER, LITELLM):
+        if rival in options.targets and ROUTER in options.targets:
+            print(f"{rival} is ahead of the router in: {', '.join(table.behind(rows, rival)) or 'nothing'}")
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return 0

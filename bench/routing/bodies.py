@@ -1,6 +1,7 @@
 """The requests and answers of the bench, the same for every proxy."""
 
 import json
+import re
 
 MODEL = "bench"
 STREAM_CHUNKS = 100
@@ -9,11 +10,10 @@ STREAM_INTERVAL = 0.03
 STREAMS = 1000
 LARGE = 220_000
 """Bytes of a long prompt."""
-DATA = b"data: "
 
 
 def chat(size: int, *, stream: bool = False) -> bytes:
-    """A chat whose body has about `size` bytes."""
+    """A chat whose body has about `size` bytes. OpenAI and Ollama both take it."""
     words = "The quick brown fox jumps over the lazy dog. " * (size // 45 + 1)
     fields: dict[str, object] = {"model": MODEL, "messages": [{"role": "user", "content": words[:size]}]}
     return json.dumps(fields | ({"stream": True} if stream else {"temperature": 0.7})).encode()
@@ -34,13 +34,19 @@ def answer() -> bytes:
 
 
 def chunk(at: int) -> bytes:
-    """One event of a stream, about 160 bytes, written `at` (monotonic nanoseconds)."""
+    """One event of a stream, about 180 bytes, written `at` (monotonic nanoseconds).
+
+    The time is the text of the chunk: the one place that survives a proxy which takes answers apart and writes its own.
+    """
     return (
-        b'data: {"t":%020d,"id":"chatcmpl-00000000","object":"chat.completion.chunk","model":"bench",'
-        b'"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n' % at
+        b'data: {"id":"chatcmpl-00000000","object":"chat.completion.chunk","created":1,"model":"bench",'
+        b'"choices":[{"index":0,"delta":{"content":"@%020d"},"finish_reason":null}]}\n\n' % at
     )
 
 
-def written_at(event: bytes) -> int:
-    """The time in an event made by `chunk`."""
-    return int(event[11:31])
+WRITTEN = re.compile(rb'"content": ?"@(\d{20})"')
+"""The time in an event made by `chunk`, or in what a proxy made of it."""
+WRITTEN_LENGTH = 40
+"""No match of WRITTEN is longer."""
+ENDS = (b"[DONE]", b'"done":true', b'"done": true')
+"""What ends a stream: OpenAI's last event, or Ollama's last line."""

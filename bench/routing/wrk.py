@@ -39,7 +39,7 @@ class Load:
         return self.requests / self.seconds
 
 
-def load(folder: Path, port: int, body: bytes, connections: int, seconds: float, core: int) -> Load:
+def load(folder: Path, port: int, body: bytes, connections: int, seconds: int, core: int) -> Load:
     """POST `body` over `connections` for `seconds`. BenchError where a single answer was not a 200."""
     found = shutil.which("wrk")
     if found is None:
@@ -53,7 +53,7 @@ def load(folder: Path, port: int, body: bytes, connections: int, seconds: float,
         "20s",
         "-t1",
         f"-c{connections}",
-        f"-d{seconds:g}s",
+        f"-d{seconds}s",
         "-s",
         str(script),
         f"http://127.0.0.1:{port}/",
@@ -62,10 +62,12 @@ def load(folder: Path, port: int, body: bytes, connections: int, seconds: float,
         argv,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=seconds + 30,
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )
+    if done.returncode:
+        raise BenchError(f"wrk ended with {done.returncode}: {done.stderr[-500:]}")
     said = json.loads(done.stdout.split("RESULT ", 1)[1].splitlines()[0])
     if said["bad"] or not said["requests"]:
         raise BenchError(f"{said['bad']} of {said['requests']} answers were bad: {done.stdout}")
