@@ -18,6 +18,7 @@ class Resource(StrEnum):
     """What the router watches; the value is the plural."""
 
     MODELS = "inferencemodels"
+    ROUTES = "inferenceroutes"
     SLICES = "endpointslices"
 
 
@@ -85,3 +86,13 @@ class Cluster(Protocol):
     async def delete_model(self, namespace: str, name: str, uid: str) -> None:
         """Delete it if it is still the one with this uid; ClusterError 404 or 409 when it is not."""
         ...
+
+    async def create_route(self, namespace: str, name: str, spec: Object) -> None:
+        """Create an InferenceRoute that says it was derived by a client."""
+        ...
+
+    async def replace_route(self, namespace: str, name: str, spec: Object, version: str) -> None:
+        """Give it another spec, whole; ClusterError 409 or 422 when it is no longer at `version`."""
+        ...
+
+    async def delete_route(self, namespace: str, name: str, uid: str) -> None: ...

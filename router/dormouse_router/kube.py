@@ -6,7 +6,7 @@ Owns paths, time-outs and the translation of every failure into `ClusterError`.
 
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -14,10 +14,11 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from dormouse_api.lease import read_wish
-from dormouse_api.names import API_VERSION, GROUP, LABEL_MODEL, MODEL_KIND, VERSION
+from dormouse_api.names import API_VERSION, GROUP, LABEL_DERIVED, LABEL_MODEL, MODEL_KIND, ROUTE_KIND, VERSION
 from dormouse_router.cluster import ClusterError, Event, Expired, LeaseState, Listing, Object, Resource
 
 MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 FIELD_MANAGER = "dormouse-router"
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 15.0
 WATCH_SECONDS = 300
@@ -29,6 +30,7 @@ PAGE = 500
 
 _ROOTS = {
     Resource.MODELS: f"/apis/{GROUP}/{VERSION}",
+    Resource.ROUTES: f"/apis/{GROUP}/{VERSION}",
     Resource.SLICES: "/apis/discovery.k8s.io/v1",
 }
 _SELECTORS = {Resource.SLICES: {"labelSelector": LABEL_MODEL}}
@@ -94,26 +96,41 @@ class Kube:
         return _lease(await self._json("PATCH", _lease_path(namespace, name), query, body, MERGE))
 
     async def create_model(self, namespace: str, name: str, spec: Object) -> None:
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": MODEL_KIND,
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": spec,
-        }
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        await self._json("POST", _collection(Resource.MODELS, namespace), query, body, "application/json")
+        await self._create(Resource.MODELS, MODEL_KIND, {"name": name, "namespace": namespace}, spec)
 
     async def delete_model(self, namespace: str, name: str, uid: str) -> None:
+        await self._delete(Resource.MODELS, namespace, name, uid)
+
+    async def create_route(self, namespace: str, name: str, spec: Object) -> None:
+        meta = {"name": name, "namespace": namespace, "labels": {LABEL_DERIVED: "true"}}
+        await self._create(Resource.ROUTES, ROUTE_KIND, meta, spec)
+
+    async def replace_route(self, namespace: str, name: str, spec: Object, version: str) -> None:
+        patch: Sequence[Object] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": "/spec", "value": spec},
+        ]
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        await self._json("PATCH", f"{_collection(Resource.ROUTES, namespace)}/{name}", query, patch, JSON_PATCH)
+
+    async def delete_route(self, namespace: str, name: str, uid: str) -> None:
+        await self._delete(Resource.ROUTES, namespace, name, uid)
+
+    async def _create(self, resource: Resource, kind: str, meta: Object, spec: Object) -> None:
+        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        await self._json("POST", _collection(resource, meta["namespace"]), query, body, "application/json")
+
+    async def _delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
-        path = f"{_collection(Resource.MODELS, namespace)}/{name}"
-        await self._json("DELETE", path, None, body, "application/json")
+        await self._json("DELETE", f"{_collection(resource, namespace)}/{name}", None, body, "application/json")
 
     async def _json(
         self,
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Object | Sequence[Object] | None = None,
         content_type: str | None = None,
     ) -> Object:
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
@@ -132,7 +149,7 @@ class Kube:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Object | Sequence[Object] | None = None,
         content_type: str | None = None,
         timeout: aiohttp.ClientTimeout | None = None,
     ) -> aiohttp.ClientResponse:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from dormouse_api.lease import FOREVER, Wish, micro_time, read_wish
-from dormouse_api.names import LABEL_MODEL, runtime_name
+from dormouse_api.names import LABEL_DERIVED, LABEL_MODEL, runtime_name
 from dormouse_router.cluster import ClusterError, Event, Expired, LeaseState, Listing, Object, Resource
 from dormouse_router.serve import Router
 from dormouse_router.settings import Settings
@@ -56,6 +56,25 @@ def model(
             "scaling": {"idleSeconds": 60, **(scaling or {})},
         },
         "status": {"conditions": [condition], "commit": "c0ffee", **(status or {})},
+    }
+
+
+def route(
+    name: str,
+    *variants: tuple[str, int],
+    namespace: str = "default",
+    created: float = 1_750_000_000.0,
+    **spec: Any,
+) -> Object:
+    """An InferenceRoute over (model, weight) pairs as the API server would send it; `spec` in camelCase."""
+    return {
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "uid": f"route-{namespace}-{name}",
+            "creationTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created)),
+        },
+        "spec": {"variants": [{"model": model, "weight": weight} for model, weight in variants], **spec},
     }
 
 
@@ -107,6 +126,10 @@ class FakeCluster:
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
         self._record("DELETED", resource, self.objects[resource].pop((namespace, name)))
+
+    def add_route(self, name: str, *variants: tuple[str, int], **more: Any) -> None:
+        """An InferenceRoute over (model, weight) pairs; `more` as `route` takes it."""
+        self.put(Resource.ROUTES, route(name, *variants, **more))
 
     def add_model(self, obj: Object | None = None, *, lease: bool = True) -> None:
         obj = obj or model()
@@ -207,6 +230,32 @@ class FakeCluster:
             raise ClusterError(409, "the uid is another", "Conflict")
         self.deleted.append((namespace, name))
         self.remove(Resource.MODELS, namespace, name)
+
+    async def create_route(self, namespace: str, name: str, spec: Object) -> None:
+        self._check()
+        if (namespace, name) in self.objects[Resource.ROUTES]:
+            raise ClusterError(409, f"{name} already exists", "AlreadyExists")
+        obj = route(name, namespace=namespace, created=time.time())
+        obj["metadata"]["labels"] = {LABEL_DERIVED: "true"}
+        self.put(Resource.ROUTES, obj | {"spec": spec})
+
+    async def replace_route(self, namespace: str, name: str, spec: Object, version: str) -> None:
+        self._check()
+        found = self.objects[Resource.ROUTES].get((namespace, name))
+        if found is None:
+            raise ClusterError(404, f"{name} not found", "NotFound")
+        if found["metadata"]["resourceVersion"] != version:
+            raise ClusterError(422, "the server rejected our request due to an error in our request", "Invalid")
+        self.put(Resource.ROUTES, found | {"spec": spec})
+
+    async def delete_route(self, namespace: str, name: str, uid: str) -> None:
+        self._check()
+        found = self.objects[Resource.ROUTES].get((namespace, name))
+        if found is None:
+            raise ClusterError(404, f"{name} not found", "NotFound")
+        if found["metadata"]["uid"] != uid:
+            raise ClusterError(409, "the uid is another", "Conflict")
+        self.remove(Resource.ROUTES, namespace, name)
 
     # ------------------------------------------------------------------ inside
 

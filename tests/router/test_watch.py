@@ -76,7 +76,7 @@ async def test_what_is_there_what_comes_what_changes_and_what_goes() -> None:
         await until(lambda: followed.endpoints("comes") == 1)
         followed.cluster.remove(Resource.SLICES, "default", "comes-8000")
         await until(lambda: followed.endpoints("comes") == 0)
-    assert {"inferencemodels", "endpointslices"} == set(followed.events)
+    assert set(followed.events) == {"inferencemodels", "inferenceroutes", "endpointslices"}
 
 
 async def test_a_deletion_no_watch_tells_of_is_seen_in_the_next_list() -> None:

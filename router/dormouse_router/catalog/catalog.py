@@ -1,6 +1,6 @@
 """What exists and where it runs: every InferenceModel and the ready endpoints of each, in memory.
 
-Owns the lookup by served name (of two models that claim one, the oldest has it), the endpoints' identity over
+Owns the lookup by served name (of two models or routes that claim one, the oldest has it), the endpoints' identity over
 time, and telling whoever waits that something changed. It only repeats what `watch.py` tells it, so it is always as new
 as the last event; nobody else writes to it. Knows no HTTP and no Kubernetes client.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from dormouse_router.catalog.record import Key, Record
+from dormouse_router.catalog.routes import Route, Routes
 
 Address = tuple[str, int]
 """(IP address, port)"""
@@ -58,6 +59,9 @@ class Catalog:
         self._slices: dict[Key, dict[str, tuple[Address, ...]]] = {}
         self._exact: dict[str, Entry] = {}
         self._folded: dict[str, Entry] = {}
+        self.routes = Routes(self._route_changed)
+        self._routed: dict[str, Route] = {}
+        self._routed_folded: dict[str, Route] = {}
         self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
         self.listeners: list[Callable[[Key], None]] = []
         """Called with the key of every model that changed, before the waiters run."""
@@ -77,6 +81,12 @@ class Catalog:
         if exact:
             return self._exact.get(_without_latest(name))
         return self._folded.get(_fold(name))
+
+    def find_route(self, name: str, *, exact: bool = True) -> Route | None:
+        """The route served as `name`, in the spellings of `find`. No name is both a model's and a route's."""
+        if exact:
+            return self._routed.get(name) or self._routed.get(_without_latest(name))
+        return self._routed.get(name) or self._routed_folded.get(_fold(name))
 
     def entries(self) -> list[Entry]:
         """Every model, newest first."""
@@ -177,14 +187,22 @@ class Catalog:
                 listener(endpoint)
 
     def _index(self) -> None:
-        exact: dict[str, Entry] = {}
-        for entry in sorted(self._entries.values(), key=lambda entry: _age(entry.record)):
-            for name in entry.record.served:
-                exact.setdefault(name, entry)
-        folded: dict[str, Entry] = {}
-        for name, entry in exact.items():
-            folded.setdefault(_fold(name), entry)
-        self._exact, self._folded = exact, folded
+        claims: list[tuple[Record | Route, Entry | Route]] = [(entry.record, entry) for entry in self._entries.values()]
+        claims += [(route, route) for route in self.routes.every()]
+        exact: dict[str, Entry | Route] = {}
+        for claim, claimant in sorted(claims, key=lambda pair: _age(pair[0])):
+            for name in claim.served:
+                exact.setdefault(name, claimant)
+        folded: dict[str, Entry | Route] = {}
+        for name, claimant in exact.items():
+            folded.setdefault(_fold(name), claimant)
+        # apart, so that a call that names a model asks one dictionary and no more
+        self._exact, self._routed = _models_of(exact), _routes_of(exact)
+        self._folded, self._routed_folded = _models_of(folded), _routes_of(folded)
+
+    def _route_changed(self, key: Key) -> None:
+        self._index()
+        self.stir(key)
 
     def _tell(self, key: Key) -> None:
         for listener in self.listeners:
@@ -199,7 +217,15 @@ class Catalog:
                 del self._waiters[key]
 
 
-def _age(record: Record) -> tuple[float, str, str]:
+def _models_of(claimed: Mapping[str, Entry | Route]) -> dict[str, Entry]:
+    return {name: claimant for name, claimant in claimed.items() if isinstance(claimant, Entry)}
+
+
+def _routes_of(claimed: Mapping[str, Entry | Route]) -> dict[str, Route]:
+    return {name: claimant for name, claimant in claimed.items() if isinstance(claimant, Route)}
+
+
+def _age(record: Record | Route) -> tuple[float, str, str]:
     return (record.created, record.namespace, record.name)
 
 

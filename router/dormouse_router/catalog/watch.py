@@ -1,6 +1,6 @@
 """Keep the catalogue as the API server has it: list, watch, list again when the watch is too old.
 
-Owns the two loops (models, endpoint slices), their backoff, and the reading of an EndpointSlice. A list
+Owns the three loops (models, routes, endpoint slices), their backoff, and the reading of an EndpointSlice. A list
 replaces everything it covers, because a watch that starts anew tells of no deletions.
 """
 
@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 import structlog
 from pydantic import ValidationError
@@ -15,10 +16,15 @@ from pydantic import ValidationError
 from dormouse_api.names import LABEL_MODEL, PORT_SERVING, runtime_name
 from dormouse_router.catalog.catalog import Address, Catalog
 from dormouse_router.catalog.record import Key, Record, record_from
+from dormouse_router.catalog.routes import Route, route_from
 from dormouse_router.cluster import Cluster, ClusterError, Event, Expired, Object, Resource
 
+Read = TypeVar("Read", Record, Route)
 log = structlog.get_logger()
 SERVICE_NAME = "kubernetes.io/service-name"
+NOT_THERE = (403, 404)
+"""Routes that cannot be listed keep no model from being served: an older installation has no such kind, or grants none
+(Helm never upgrades CRDs)."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -53,6 +59,8 @@ class Watcher:
                 version = ""
             except ClusterError as error:
                 log.warning("watch interrupted", resource=self._resource.value, status=error.status, error=str(error))
+                if self._resource is Resource.ROUTES and error.status in NOT_THERE:
+                    self.synced.set()
                 if error.status:
                     version = ""  # it answered, but not with a stream: begin anew
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads routers, no secret
@@ -62,7 +70,9 @@ class Watcher:
         listing = await self._cluster.list(self._resource, self._namespace)
         self._count(self._resource.value)
         if self._resource is Resource.MODELS:
-            self._catalog.replace(_records(listing.items), self._namespace)
+            self._catalog.replace(_read(listing.items, record_from), self._namespace)
+        elif self._resource is Resource.ROUTES:
+            self._catalog.routes.replace(_read(listing.items, route_from), self._namespace)
         else:
             self._catalog.replace_slices(_by_model(listing.items), self._namespace)
         self.synced.set()
@@ -82,11 +92,21 @@ class Watcher:
             self._apply_slice(event)
             return
         meta = event.object["metadata"]
-        if event.kind == "DELETED":
-            self._catalog.drop((meta["namespace"], meta["name"]))
+        key = (meta["namespace"], meta["name"])
+        if self._resource is Resource.ROUTES:
+            self._apply_route(event, key)
+        elif event.kind == "DELETED":
+            self._catalog.drop(key)
         else:
-            for record in _records([event.object]):
+            for record in _read([event.object], record_from):
                 self._catalog.put(record)
+
+    def _apply_route(self, event: Event, key: Key) -> None:
+        if event.kind == "DELETED":
+            self._catalog.routes.drop(key)
+        else:
+            for route in _read([event.object], route_from):
+                self._catalog.routes.put(route)
 
     def _apply_slice(self, event: Event) -> None:
         key = slice_key(event.object)
@@ -99,15 +119,16 @@ class Watcher:
             self._catalog.put_slice(key, name, ready_addresses(event.object))
 
 
-def _records(objects: list[Object]) -> list[Record]:
-    records = []
+def _read(objects: list[Object], reader: Callable[[Object], Read]) -> list[Read]:
+    """Those of `objects` that can be read; the log tells of the others."""
+    found = []
     for obj in objects:
         try:
-            records.append(record_from(obj))
+            found.append(reader(obj))
         except ValidationError as error:
             meta = obj["metadata"]
-            log.error("not an InferenceModel", namespace=meta["namespace"], name=meta["name"], error=str(error))
-    return records
+            log.error("object not understood", namespace=meta["namespace"], name=meta["name"], error=str(error))
+    return found
 
 
 def _by_model(objects: list[Object]) -> dict[Key, dict[str, tuple[Address, ...]]]:
