@@ -207,3 +207,26 @@ def test_a_model_the_operator_has_not_seen_is_known_and_pending() -> None:
     made = record_from(obj)
     assert (made.ready, made.failed, made.reason) == (False, False, "Pending")
     assert made.served == ("tiny", "org/tiny", "default/tiny")
+
+
+def test_an_endpoint_that_leaves_is_told_of_once_and_keeps_its_identity_while_calls_are_on_it() -> None:
+    made = catalog(record())
+    left: list[tuple[str, int]] = []
+    made.departed.append(lambda endpoint: left.append(endpoint.address))
+    made.put_slice(TINY, "a", (ONE, TWO))
+    entry = made.get(TINY)
+    assert entry is not None
+    one, two = entry.endpoints
+    one.in_flight = 1
+    made.put_slice(TINY, "a", ())
+    assert (left, entry.endpoints, entry.leaving) == ([ONE, TWO], (), (one,))
+    assert one.gone
+    assert two.gone
+    made.put_slice(TINY, "a", (TWO,))
+    assert (left, entry.leaving) == ([ONE, TWO], (one,))
+    made.put_slice(TINY, "a", (ONE, TWO))
+    assert entry.endpoints[0] is one
+    assert entry.endpoints[1] is not two
+    assert (one.gone, entry.leaving) == (False, ())
+    made.drop(TINY)
+    assert left == [ONE, TWO, ONE, TWO]

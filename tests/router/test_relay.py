@@ -244,7 +244,7 @@ async def test_a_client_that_reads_slowly_slows_its_engine(world: Stage, make_en
     await writer.wait_closed()
 
 
-async def test_calls_go_to_the_engine_with_the_fewest(
+async def test_calls_that_begin_alike_meet_but_do_not_pile_up(
     world: Stage, client: httpx.AsyncClient, make_engine: MakeEngine
 ) -> None:
     free = asyncio.Event()
@@ -257,7 +257,7 @@ async def test_calls_go_to_the_engine_with_the_fewest(
     await world.awake(*engines)
     calls = [asyncio.create_task(client.post(URL, json=CHAT)) for _ in range(9)]
     await until(lambda: sum(len(engine.seen) for engine in engines) == 9)
-    assert [len(engine.seen) for engine in engines] == [3, 3, 3]
+    assert sorted(len(engine.seen) for engine in engines) == [1, 4, 4]  # 4: 9 / 3 engines x 1.25, rounded up
     free.set()
     assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
 
