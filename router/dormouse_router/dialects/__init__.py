@@ -1,5 +1,6 @@
 """The APIs clients speak. Each turns its wire shapes into calls on the gateway and back, and knows nothing else."""
 
+from dormouse_router.dialects.anthropic import mount as anthropic
 from dormouse_router.dialects.native import mount as native
 from dormouse_router.dialects.ollama import mount as ollama
 from dormouse_router.dialects.openai import mount as openai
@@ -12,5 +13,6 @@ def all_dialects(gateway: Gateway, store: ModelStore, settings: Settings) -> lis
     return [
         openai.dialect(gateway, store, settings),
         ollama.dialect(gateway, store),
+        anthropic.dialect(gateway, settings),
         *native.dialects(gateway, store),
     ]
