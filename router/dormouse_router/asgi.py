@@ -142,7 +142,7 @@ def _text(body: bytes) -> bytes:
             str(body, "utf-8")
         except UnicodeDecodeError as error:
             text = f"The request body is not UTF-8 from byte {error.start} on: send JSON in UTF-8."
-            raise Refusal(400, text, code="invalid_encoding") from None
+            raise Refusal(400, text) from None
     return body
 
 

@@ -92,7 +92,8 @@ class Native:
         router = APIRouter()
         router.add_api_route("/jobs", self.jobs, methods=["GET"], response_model=None)
         router.add_api_route("/jobs/{ident}", self.job, methods=["GET"], response_model=None)
-        router.add_api_route("/health", self.health, methods=["GET", "HEAD"], response_model=None)
+        router.add_api_route("/health", self.health, methods=["GET"], response_model=None)
+        router.add_api_route("/health", self.health, methods=["HEAD"], response_model=None, include_in_schema=False)
         router.add_api_route("/metrics", self.metrics, methods=["GET"], response_model=None)
         return router
 

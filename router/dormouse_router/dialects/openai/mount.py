@@ -19,13 +19,15 @@ def dialect(gateway: Gateway, store: ModelStore, settings: Settings) -> Dialect:
 def _models(gateway: Gateway) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
 
-    @router.api_route("/v1/models", methods=["GET", "HEAD"])
+    @router.head("/v1/models", include_in_schema=False)
+    @router.get("/v1/models")
     async def list_models() -> Response:
         """Every model, asleep or awake. Listing wakes nothing."""
         cards = [calls.card(record, _id(gateway, record)) for record in gateway.models()]
         return _json({"object": "list", "data": cards})
 
-    @router.api_route("/v1/models/{name:path}", methods=["GET", "HEAD"])
+    @router.head("/v1/models/{name:path}", include_in_schema=False)
+    @router.get("/v1/models/{name:path}")
     async def show_model(name: str) -> Response:
         """One model, by any of its names, which may hold slashes."""
         return _json(calls.card(gateway.find(name), name))
