@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from dormouse_api.anatomy import Anatomy
 from dormouse_api.base import Message
 from dormouse_api.conditions import Reason
 
@@ -44,6 +45,8 @@ class InspectResult(Message):
     """Of: completion, tools, insert, vision, embedding, thinking, image, audio."""
     remote_code: bool = False
     """The repository needs its own Python code (auto_map)."""
+    anatomy: Anatomy | None = None
+    """For the arithmetic of what fits."""
 
 
 class PullResult(Message):

@@ -66,7 +66,12 @@ def _hub() -> Recipe:
 
 
 _SCRIPTED = ("tests/engine", "tests/__init__.py")
-_PULLER = ("runtime/dormouse_runtime/__init__.py", "runtime/dormouse_runtime/pull")
+_PULLER = (
+    "runtime/dormouse_runtime/__init__.py",
+    "runtime/dormouse_runtime/pull",
+    "runtime/dormouse_runtime/quantize/__init__.py",
+    "runtime/dormouse_runtime/quantize/layout.py",
+)
 _RUNTIME = ("runtime/engine", "runtime/dormouse_runtime", "runtime/pyproject.toml", "crds/dormouse_api")
 _RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "dormouse-operator": lambda: _control_plane("operator", "operator/dormouse_operator"),

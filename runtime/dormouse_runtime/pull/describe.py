@@ -22,6 +22,21 @@ INFILL_TOKENS = (
 )
 THINKING = re.compile(r"<think>|enable_thinking|reasoning_content|<\|channel\|>|\[THINK\]")
 TOOLS = re.compile(r"\btools\b")
+UNSAID: Mapping[str, Json] = {
+    "gemma2": {"head_dim": 256, "sliding_window": 4096, "sliding_window_pattern": 2},
+    "gemma3_text": {
+        "vocab_size": 262_208,
+        "max_position_embeddings": 131_072,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "sliding_window": 4096,
+        "sliding_window_pattern": 6,
+    },
+    "cohere2": {"sliding_window_pattern": 4},
+}
+"""What configurations of a family leave out because it is the family's default: published ones of Gemma 3 lack even the
+size of a head, which is not hidden_size / num_attention_heads there."""
 PACKED_BITS = 32  # gptq, awq and compressed-tensors pack low-bit weights into 32-bit integers
 PACKED_NAMES = (".qweight", ".weight_packed")
 NOT_COUNTED = (".qzeros", ".g_idx", ".scales", ".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx")
@@ -58,7 +73,7 @@ class Facts:
 def describe(papers: Papers) -> Facts:
     """The facts, as far as the files tell them."""
     config = papers.config
-    inner = _inner(config)
+    inner = inner_config(config)
     architecture = next(iter(config.get("architectures") or ()), None) or papers.pipeline.get("_class_name")
     quantization = config.get("quantization_config") or inner.get("quantization_config") or {}
     dtype = config.get("dtype") or config.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype")
@@ -67,8 +82,8 @@ def describe(papers: Papers) -> Facts:
         model_type=_word(config.get("model_type")),
         dtype=_word(dtype),
         native_quantization=_word(quantization.get("quant_method")),
-        context_length=_number(inner, config, CONTEXT_KEYS),
-        embedding_length=_number(inner, config, WIDTH_KEYS),
+        context_length=number((inner, config), CONTEXT_KEYS),
+        embedding_length=number((inner, config), WIDTH_KEYS),
         capabilities=_capabilities(papers, architecture or ""),
         remote_code=bool(config.get("auto_map")) and any(path.endswith(".py") for path in papers.paths),
     )
@@ -105,12 +120,13 @@ def _capabilities(papers: Papers, architecture: str) -> tuple[str, ...]:
     return tuple(name for name, can in wanted.items() if can)
 
 
-def _inner(config: Json) -> Json:
-    """The language model's part of a composed configuration."""
+def inner_config(config: Json) -> Json:
+    """The language model's part of a composed configuration, with what its family leaves unsaid."""
     for key in ("text_config", "llm_config", "language_config", "thinker_config"):
         if isinstance(config.get(key), Mapping):
-            return dict(config[key])
-    return config
+            config = config[key]
+            break
+    return {**UNSAID.get(str(config.get("model_type")), {}), **config}
 
 
 def _bits(quantization: Json) -> int:
@@ -124,8 +140,9 @@ def _bits(quantization: Json) -> int:
     return 0
 
 
-def _number(inner: Json, outer: Json, keys: tuple[str, ...]) -> int | None:
-    found = (part.get(key) for part in (inner, outer) for key in keys)
+def number(parts: Iterable[Json], keys: tuple[str, ...]) -> int | None:
+    """The first positive number under one of `keys`, part by part."""
+    found = (part.get(key) for part in parts for key in keys)
     return next((int(value) for value in found if isinstance(value, (int, float)) and value > 0), None)
 
 

@@ -30,6 +30,7 @@ from dormouse_api.conditions import Reason
 from dormouse_runtime.pull.errors import PullError
 from dormouse_runtime.pull.selection import RemoteFile
 from dormouse_runtime.pull.settings import Settings
+from dormouse_runtime.quantize.layout import Tensor
 
 CONNECT_SECONDS = 10.0
 SMALL_FILE = 32 << 20  # bytes; a tokenizer.json may have 20 MB
@@ -93,8 +94,8 @@ class Hub:
         with self._answer(url, headers) as answer:
             yield (start if answer.status_code == httpx2.codes.PARTIAL_CONTENT else 0), answer.iter_bytes()
 
-    def tensors(self, commit: str, path: str) -> list[tuple[str, str, int]]:
-        """Name, dtype and number of elements of each tensor, from the head of a safetensors file."""
+    def tensors(self, commit: str, path: str) -> list[Tensor]:
+        """Name, dtype and shape of each tensor, from the head of a safetensors file."""
         with self._translated():
             try:
                 head = self._api.parse_safetensors_file_metadata(
@@ -104,7 +105,7 @@ class Hub:
                 raise PullError(
                     Reason.UNSUPPORTED, f"{path} is no safetensors file: choose another revision"
                 ) from error
-        return [(name, tensor.dtype, tensor.parameter_count) for name, tensor in head.tensors.items()]
+        return [Tensor(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in head.tensors.items()]
 
     @contextlib.contextmanager
     def _answer(self, url: str, headers: dict[str, str] | None = None) -> Iterator[httpx2.Response]:

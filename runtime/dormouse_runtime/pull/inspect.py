@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dormouse_api.results import InspectResult
+from dormouse_runtime.pull.anatomy import anatomy
 from dormouse_runtime.pull.describe import Papers, count_parameters, describe
 from dormouse_runtime.pull.hub import Hub
 from dormouse_runtime.pull.patience import Patience, patiently
 from dormouse_runtime.pull.selection import WEIGHTS, RemoteFile, select
 from dormouse_runtime.pull.settings import Settings
+from dormouse_runtime.quantize.layout import Tensor
 
-MOST_HEADS = 64  # files of weights whose heads are read to count parameters; beyond, the size must do
+MOST_HEADS = 64  # files of weights whose heads are read; beyond, the size must do
 HEADS_AT_ONCE = 4
 READ_SECONDS = 10.0
 PAPERS = ("config.json", "tokenizer_config.json", "model_index.json", "chat_template.jinja", "chat_template.json")
@@ -32,20 +35,21 @@ def inspect(settings: Settings) -> InspectResult:
         files = select(listed)
         papers = inspector.papers(commit, listed)
         facts = describe(papers)
-        parameters = inspector.parameters(commit, files, papers.config)
+        heads = inspector.heads(commit, files)
     return InspectResult(
         commit=commit,
         files=len(files),
         bytes=sum(file.size for file in files),
         architecture=facts.architecture,
         model_type=facts.model_type,
-        parameters=parameters,
+        parameters=count_parameters(_counted(heads), papers.config) if heads else None,
         dtype=facts.dtype,
         native_quantization=facts.native_quantization,
         context_length=facts.context_length,
         embedding_length=facts.embedding_length,
         capabilities=facts.capabilities,
         remote_code=facts.remote_code,
+        anatomy=anatomy(papers.config, heads),
     )
 
 
@@ -71,14 +75,18 @@ class _Inspector:
             paths=there,
         )
 
-    def parameters(self, commit: str, files: list[RemoteFile], config: Mapping[str, Any]) -> int | None:
-        """Parameters, counted in the heads of the weights; None for a repository of very many files."""
+    def heads(self, commit: str, files: list[RemoteFile]) -> dict[str, list[Tensor]]:
+        """The tensors of each file of weights, read from its head; none for a repository of very many files."""
         weights = [file.path for file in files if file.path.endswith(WEIGHTS)]
         if len(weights) > MOST_HEADS:
-            return None
+            return {}
         with ThreadPoolExecutor(HEADS_AT_ONCE) as pool:
-            heads = pool.map(lambda path: self.ask(lambda: self._hub.tensors(commit, path)), weights)
-            return count_parameters((tensor for head in heads for tensor in head), config)
+            found = pool.map(lambda path: self.ask(lambda: self._hub.tensors(commit, path)), weights)
+            return dict(zip(weights, found, strict=True))
+
+
+def _counted(heads: Mapping[str, list[Tensor]]) -> Iterator[tuple[str, str, int]]:
+    return ((tensor.name, tensor.dtype, math.prod(tensor.shape)) for file in heads.values() for tensor in file)
 
 
 def _parsed(text: bytes | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from dormouse_api.anatomy import Anatomy
 from dormouse_api.results import InspectResult
 from tests.runtime.pull.harness import CONFIG, LARGE, PULLED, REPO, SMALL, WEIGHTS, Puller, safetensors
 
@@ -29,6 +30,7 @@ def test_a_chat_model(puller: Puller) -> None:
         context_length=2048,
         embedding_length=64,
         capabilities=("completion", "tools"),
+        anatomy=Anatomy(tensor_bytes={"BF16": 2 * (64 * 32 + 64)}, copy_bytes={}, hidden_size=64),
     )
 
 
