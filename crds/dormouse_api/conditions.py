@@ -11,6 +11,8 @@ class ConditionType(StrEnum):
 
     READY = "Ready"
     """A request sent now will be answered, perhaps after a wake."""
+    PREFLIGHT = "Preflight"
+    """The inspected weights and their context fit the profile's accelerators."""
     STORAGE_BOUND = "StorageBound"
     MODEL_PULLED = "ModelPulled"
     QUANTIZED = "Quantized"
@@ -34,6 +36,9 @@ class Reason(StrEnum):
     INTERRUPTED = "Interrupted"
     """A Job was cut off (eviction, restart); the next try goes on where it stopped."""
     # The other conditions' good or neutral reasons
+    FITS = "Fits"
+    NOT_MEASURABLE = "NotMeasurable"
+    """The profile names no accelerator memory, or the model's files do not tell what it needs."""
     BOUND = "Bound"
     WAITING_FOR_CONSUMER = "WaitingForConsumer"
     PULLED = "Pulled"
@@ -56,6 +61,8 @@ class Reason(StrEnum):
     # Failures of the cluster
     INVALID_SPEC = "InvalidSpec"
     PROFILE_NOT_FOUND = "ProfileNotFound"
+    DOES_NOT_FIT = "DoesNotFit"
+    """Weights, KV cache and overhead are more than the profile's accelerators hold."""
     STORAGE_FAILED = "StorageFailed"
     JOB_FAILED = "JobFailed"
     IMAGE_PULL_FAILED = "ImagePullFailed"
@@ -88,6 +95,7 @@ PERMANENT = frozenset(
 FAILURES = PULL_FAILURES | {
     Reason.INVALID_SPEC,
     Reason.PROFILE_NOT_FOUND,
+    Reason.DOES_NOT_FIT,
     Reason.STORAGE_FAILED,
     Reason.JOB_FAILED,
     Reason.IMAGE_PULL_FAILED,

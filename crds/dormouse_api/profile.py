@@ -53,7 +53,7 @@ class Accelerator(ApiObject):
     """Extended resource name, such as nvidia.com/gpu."""
     count: Annotated[int, Field(ge=1, le=16)] = 1
     memory: Quantity
-    """Memory of one device."""
+    """Memory of one device as it reports it (nvidia-smi): a 24 GB card may have 22.5Gi. Preflight compares with it."""
 
 
 class TolerationOperator(StrEnum):
@@ -77,6 +77,10 @@ class RuntimeProfileSpec(ApiObject):
                 "self.device == 'cpu' || has(self.accelerator)",
                 "a profile with device cuda must name its accelerator: set spec.accelerator.resource and .memory",
             ),
+            (
+                "self.device != 'cpu' || has(self.kvCacheMemory)",
+                "a profile with device cpu must say how much memory the KV cache gets: set spec.kvCacheMemory",
+            ),
         )
     }
 
@@ -86,8 +90,9 @@ class RuntimeProfileSpec(ApiObject):
     device: Device
     resources: Resources = Resources()
     accelerator: Accelerator | None = None
-    kv_cache_memory: Quantity
-    """Memory set aside for the KV cache, always passed to the engine: unset, vLLM takes nearly all there is."""
+    kv_cache_memory: Quantity | None = None
+    """Memory of each device set aside for the KV cache. Default, with an accelerator: what a model's weights leave of
+    it, at most what maxNumSeqs contexts need."""
     max_num_seqs: Annotated[int, Field(ge=1, le=4096)] = 64
     """Sequences one pod decodes at once."""
     shared_memory: Quantity = "1Gi"

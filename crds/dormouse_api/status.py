@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
+from dormouse_api.anatomy import Anatomy
 from dormouse_api.base import ApiObject
 
 Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -104,6 +105,8 @@ class Inspected(ApiObject):
     embedding_length: int | None = None
     remote_code: bool = False
     """The repository needs its own Python code."""
+    anatomy: Anatomy | None = None
+    """What its memory is made of; unset where an older version inspected it."""
 
 
 class Volume(ApiObject):

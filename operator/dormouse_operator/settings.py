@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from dormouse_api.names import PORT_OPS
 
+Q4_THRESHOLD_BYTES = 14_000_000_000
+
 
 class SettingsError(ValueError):
     """An environment variable is missing or wrong; the message says which and how to set it."""
@@ -24,6 +26,8 @@ class Settings:
     default_profile: str = "cpu"
     router_ops: str = ""
     """host:port of the headless Service over the routers' ops ports; empty: demand is not polled."""
+    q4_threshold_bytes: int = Q4_THRESHOLD_BYTES
+    """Bytes of weights above which `quantization: auto` makes an int4 copy."""
     ops_port: int = PORT_OPS
     workers: int = 6
     resync_seconds: float = 300.0
@@ -44,6 +48,7 @@ class Settings:
             image_pull_policy=env.get("DORMOUSE_IMAGE_PULL_POLICY") or "IfNotPresent",
             default_profile=env.get("DORMOUSE_DEFAULT_PROFILE") or "cpu",
             router_ops=env.get("DORMOUSE_ROUTER_OPS", ""),
+            q4_threshold_bytes=_number(env, "DORMOUSE_Q4_THRESHOLD_BYTES", Q4_THRESHOLD_BYTES, low=0),
             ops_port=_number(env, "DORMOUSE_OPS_PORT", PORT_OPS, low=0),
             workers=_number(env, "DORMOUSE_WORKERS", 6, low=1),
             resync_seconds=_number(env, "DORMOUSE_RESYNC_SECONDS", 300, low=1),

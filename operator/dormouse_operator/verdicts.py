@@ -43,6 +43,7 @@ def verdicts(o: Observed, plan: Plan, refused: Failure | None) -> dict[Condition
     blocked = plan.pipeline.blocked or refused
     return {
         ConditionType.READY: _ready(o, plan, blocked),
+        ConditionType.PREFLIGHT: _preflight(plan),
         ConditionType.STORAGE_BOUND: _storage(o, plan, blocked),
         ConditionType.MODEL_PULLED: _pulled(o, plan),
         ConditionType.QUANTIZED: _quantized(plan),
@@ -100,6 +101,16 @@ def _retries(step: Stage) -> str:
     if step.retry_at is None:
         return ""
     return f" (attempt {step.attempt + 1}; tried again by itself)"
+
+
+def _preflight(plan: Plan) -> Verdict:
+    found = plan.pipeline.preflight
+    if found is None:
+        return Verdict("Unknown", Reason.PENDING, "worked out once the weights are inspected and the profile is there")
+    if found.fits is None:
+        return Verdict("Unknown", Reason.NOT_MEASURABLE, found.message)
+    reason = Reason.FITS if found.fits else Reason.DOES_NOT_FIT
+    return Verdict(str(found.fits), reason, found.message)
 
 
 def _storage(o: Observed, plan: Plan, blocked: Failure | None) -> Verdict:

@@ -105,6 +105,8 @@ def test_every_pod_meets_the_restricted_standard(objects: list[Object]) -> None:
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("operator.digest=latest", "digest"),
         ("profiles.cpu.kvCacheMemory=lots", "kvCacheMemory"),
+        ("profiles.cpu.kvCacheMemory=", "kvCacheMemory"),
+        ("q4ThresholdBytes=lots", "q4ThresholdBytes"),
         ("watchNamespaces={Not_A_Name}", "watchNamespaces"),
     ],
 )

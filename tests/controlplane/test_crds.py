@@ -162,6 +162,10 @@ def test_a_gpu_profile_without_its_gpu_is_refused_with_the_fix(installed: Contro
     assert "set spec.accelerator.resource" in refused(installed, profile(device="cuda"))
 
 
+def test_a_cpu_profile_without_its_cache_is_refused_with_the_fix(installed: ControlPlane) -> None:
+    assert "set spec.kvCacheMemory" in refused(installed, profile(kvCacheMemory=None))
+
+
 def test_the_source_of_a_model_cannot_change(installed: ControlPlane, namespace: str) -> None:
     installed.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(model("fixed")))
     other = model("fixed", source={"uri": "hf://org/other"})

@@ -121,6 +121,7 @@ def remembered(m: Model, f: Facts, *folders: str, claim_uid: str = "claim-1") ->
         "commit": f.commit,
         "bytes": f.bytes,
         "capabilities": list(f.capabilities),
+        "context_length": f.context_length,
         "inspected": known.inspected(m, f),
         "volume": {"claim_uid": claim_uid, "folders": list(folders)} if folders else None,
     }

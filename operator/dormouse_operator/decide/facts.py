@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dormouse_api.anatomy import Anatomy
 from dormouse_api.names import digest
 from dormouse_api.results import InspectResult
 from dormouse_api.status import Inspected
@@ -24,6 +25,7 @@ class Facts:
     model_type: str | None = None
     embedding_length: int | None = None
     remote_code: bool = False
+    anatomy: Anatomy | None = None
 
 
 def key(model: Model) -> str:
@@ -50,6 +52,7 @@ def recorded(model: Model) -> Facts | None:
         model_type=seen.model_type,
         embedding_length=seen.embedding_length,
         remote_code=seen.remote_code,
+        anatomy=seen.anatomy,
     )
 
 
@@ -76,6 +79,7 @@ def from_result(model: Model, result: InspectResult) -> Facts:
         model_type=result.model_type,
         embedding_length=result.embedding_length,
         remote_code=result.remote_code,
+        anatomy=result.anatomy,
     )
 
 
@@ -89,4 +93,5 @@ def inspected(model: Model, facts: Facts) -> Inspected:
         model_type=facts.model_type,
         embedding_length=facts.embedding_length,
         remote_code=facts.remote_code,
+        anatomy=facts.anatomy,
     )

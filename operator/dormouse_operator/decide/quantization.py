@@ -10,12 +10,8 @@ from dormouse_api.model import Engine, Quantization
 from dormouse_api.names import MODELS_DIR
 from dormouse_api.runtime import Attempt
 from dormouse_operator.decide.facts import Facts
-from dormouse_operator.decide.fit import fits
-from dormouse_operator.decide.quantities import words
+from dormouse_operator.decide.fit import can_become, preflight
 from dormouse_operator.observed import Model, Profile
-
-AUTO_LIMIT = 14_000_000_000
-"""Bytes of weights above which `auto` makes an int4 copy."""
 
 FALLBACK = {"int4": "nf4", "int8": "llm-int8", "fp8": "llm-int8"}
 """What transformers makes itself from the full weights where vLLM would serve the copy."""
@@ -48,14 +44,17 @@ def copy_folder(commit: str, method: str) -> str:
     return f"{commit}-{method}"
 
 
-def choose(model: Model, facts: Facts, profile: Profile) -> Serving | Impossible:
-    """The serving of `model`, from its spec, what its weights are, and what the profile has room for."""
+def choose(model: Model, facts: Facts, profile: Profile, threshold: int) -> Serving | Impossible:
+    """The serving of `model`, from its spec, what its weights are, and what the profile has room for.
+
+    `auto` keeps what the weights carry; others become int4 beyond `threshold` bytes, or where nothing else fits.
+    """
     wanted, native = model.spec.quantization, facts.native_quantization
     order = tuple(dict.fromkeys(model.spec.engine.order))
     if wanted in (Quantization.AUTO, Quantization.NONE):
         if native:
             return _as_they_are(facts, native, order)
-        if wanted is Quantization.AUTO and (facts.bytes > AUTO_LIMIT or not fits(facts.bytes, profile)):
+        if wanted is Quantization.AUTO and _shall_shrink(model, facts, profile, threshold):
             return _copied(facts, "int4", order)
         return _as_they_are(facts, "none", order)
     if wanted.value in CARRIED:
@@ -71,6 +70,12 @@ def choose(model: Model, facts: Facts, profile: Profile) -> Serving | Impossible
             "set quantization to auto, or name the repository of the full weights"
         )
     return _copied(facts, wanted.value, order)
+
+
+def _shall_shrink(model: Model, facts: Facts, profile: Profile, threshold: int) -> bool:
+    if not can_become(facts, "int4"):
+        return False
+    return facts.bytes > threshold or preflight(model, facts, profile, "none").fits is False
 
 
 def _as_they_are(facts: Facts, quantization: str, order: tuple[Engine, ...]) -> Serving | Impossible:
@@ -95,15 +100,3 @@ def _copied(facts: Facts, method: str, order: tuple[Engine, ...]) -> Serving | I
         for e in order
     )
     return Serving(method, method if Engine.VLLM in order else None, attempts)
-
-
-def too_big(facts: Facts, serving: Serving, profile: Profile) -> str | None:
-    """The sentence for weights that can never fit the profile's devices, or None."""
-    accelerator = profile.spec.accelerator
-    if accelerator is None or fits(facts.bytes, profile, serving.quantization):
-        return None
-    return (
-        f"the weights ({words(facts.bytes)}, served as {serving.quantization}) and the KV memory "
-        f"({profile.spec.kv_cache_memory}) do not fit {accelerator.count} x {accelerator.memory} of "
-        f"{accelerator.resource} in profile {profile.name}: choose quantization int4 or a profile with more memory"
-    )

@@ -12,8 +12,9 @@ from dormouse_api.results import Failure
 from dormouse_operator.decide import facts as known
 from dormouse_operator.decide.attempts import Stage, Step, judge
 from dormouse_operator.decide.facts import Facts
-from dormouse_operator.decide.fit import volume_bytes
-from dormouse_operator.decide.quantization import Impossible, Serving, choose, copy_folder, too_big
+from dormouse_operator.decide.fit import Preflight, preflight
+from dormouse_operator.decide.quantization import Impossible, Serving, choose, copy_folder
+from dormouse_operator.decide.volume import volume_bytes
 from dormouse_operator.observed import Claim, Observed, Profile
 from dormouse_operator.plan import jobs
 from dormouse_operator.plan.jobs import Work
@@ -27,6 +28,7 @@ class Pipeline:
 
     facts: Facts | None = None
     serving: Serving | None = None
+    preflight: Preflight | None = None
     folders: tuple[str, ...] = ()
     """Whole folders on the present claim."""
     needed_bytes: int | None = None
@@ -50,7 +52,7 @@ def run(o: Observed, settings: Settings, now: float) -> Pipeline:
     p = _inspect(o, settings, now)
     if p.facts is None:
         return p
-    p = _choose(o, o.profile, p, p.facts)
+    p = _choose(o, o.profile, p, settings)
     if p.blocked or p.serving is None:
         return p
     if problem := _claim_problem(o):
@@ -100,13 +102,18 @@ def _inspect(o: Observed, settings: Settings, now: float) -> Pipeline:
     return Pipeline(stage=work.stage, step=_unfinished(step), work=work)
 
 
-def _choose(o: Observed, profile: Profile, p: Pipeline, facts: Facts) -> Pipeline:
-    serving = choose(o.model, facts, profile)
+def _choose(o: Observed, profile: Profile, p: Pipeline, settings: Settings) -> Pipeline:
+    assert p.facts is not None  # noqa: S101 - for the type checker
+    facts = p.facts
+    serving = choose(o.model, facts, profile, settings.q4_threshold_bytes)
     if isinstance(serving, Impossible):
         return replace(p, blocked=Failure(reason=Reason.INVALID_SPEC, message=serving.message))
-    if problem := too_big(facts, serving, profile):
-        return replace(p, blocked=Failure(reason=Reason.OUT_OF_MEMORY, message=problem))
-    return replace(p, serving=serving, needed_bytes=volume_bytes(facts.bytes, serving.copy))
+    verdict = preflight(o.model, facts, profile, serving.quantization)
+    if verdict.fits is False:
+        failure = Failure(reason=Reason.DOES_NOT_FIT, message=verdict.message[:2000])
+        return replace(p, preflight=verdict, blocked=failure)
+    needed = volume_bytes(facts.bytes, serving.copy)
+    return replace(p, serving=serving, preflight=verdict, needed_bytes=needed)
 
 
 def _claim_problem(o: Observed) -> Failure | None:

@@ -6,7 +6,7 @@ from dormouse_api.model import Task
 from dormouse_api.profile import Device, UpdateStrategy
 from dormouse_api.runtime import RuntimeConfig
 from dormouse_operator.decide.facts import Facts
-from dormouse_operator.decide.quantities import to_bytes
+from dormouse_operator.decide.fit import preflight
 from dormouse_operator.decide.quantization import Serving
 from dormouse_operator.observed import ANNOTATION_WOKEN, Model, Profile, Runtime
 from dormouse_operator.plan.common import Object, cache_mount, env, labels, metadata, pod_spec, tmp_mount, weights
@@ -36,7 +36,7 @@ def config(model: Model, facts: Facts, serving: Serving, profile: Profile) -> Ru
         attempts=serving.attempts,
         device=spec.device.value,
         devices=accelerator.count if accelerator and spec.device is Device.CUDA else 1,
-        kv_cache_bytes=to_bytes(spec.kv_cache_memory),
+        kv_cache_bytes=preflight(model, facts, profile, serving.quantization).kv_bytes,
         max_num_seqs=spec.max_num_seqs,
         max_model_len=engine.max_model_len,
         dtype=engine.dtype.value,

@@ -2,7 +2,7 @@
 
 from dormouse_api import names
 from dormouse_api.model import ReclaimPolicy
-from dormouse_operator.decide.fit import claim_quantity
+from dormouse_operator.decide.volume import claim_quantity
 from dormouse_operator.observed import Claim, Model
 from dormouse_operator.plan.common import Object, metadata
 

@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
-from dormouse_operator.decide.quantization import AUTO_LIMIT, Impossible, Serving, choose, too_big
+from dormouse_api.anatomy import Anatomy
+from dormouse_operator.decide.quantization import Impossible, Serving, choose
+from dormouse_operator.settings import Q4_THRESHOLD_BYTES
 from tests.operator.builders import COMMIT, facts, gpu, model, profile
 
 FULL, INT4, NF4 = f"/models/{COMMIT}", f"/models/{COMMIT}-int4", f"/models/{COMMIT}-nf4"
-BIG = AUTO_LIMIT + 1
+BIG = Q4_THRESHOLD_BYTES + 1
+NO_COPY = Anatomy(tensor_bytes={"BF16": BIG}, copy_bytes={})
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,13 @@ BIG = AUTO_LIMIT + 1
     [
         ("auto", {}, "none", None, [("vllm", FULL, "none"), ("transformers", FULL, "none")]),
         ("auto", {"bytes": BIG}, "int4", "int4", [("vllm", INT4, "int4"), ("transformers", FULL, "nf4")]),
+        (
+            "auto",
+            {"bytes": BIG, "anatomy": NO_COPY},
+            "none",
+            None,
+            [("vllm", FULL, "none"), ("transformers", FULL, "none")],
+        ),
         ("none", {"bytes": BIG}, "none", None, [("vllm", FULL, "none"), ("transformers", FULL, "none")]),
         (
             "auto",
@@ -47,23 +57,32 @@ BIG = AUTO_LIMIT + 1
 def test_choice(
     wanted: str, known: dict[str, Any], quantization: str, copy: str | None, attempts: list[tuple[str, str, str]]
 ) -> None:
-    serving = choose(model(quantization=wanted), facts(**known), profile())
+    serving = choose(model(quantization=wanted), facts(**known), profile(), Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
     assert (serving.quantization, serving.copy) == (quantization, copy)
     assert [(a.engine.value, a.model_dir, a.quantization) for a in serving.attempts] == attempts
 
 
 def test_the_users_order_is_obeyed_and_no_copy_is_made_for_an_engine_that_is_not_asked() -> None:
-    serving = choose(model(quantization="int4", engine={"order": ["transformers"]}), facts(), profile())
+    serving = choose(
+        model(quantization="int4", engine={"order": ["transformers"]}), facts(), profile(), Q4_THRESHOLD_BYTES
+    )
     assert isinstance(serving, Serving)
     assert serving.copy is None
     assert [a.engine.value for a in serving.attempts] == ["transformers"]
 
 
 def test_auto_makes_a_copy_where_the_full_weights_do_not_fit_the_device() -> None:
-    serving = choose(model(), facts(bytes=8 * 10**9), gpu("8Gi"))
+    serving = choose(model(), facts(bytes=8 * 10**9), gpu("8Gi"), Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
     assert serving.quantization == "int4"
+
+
+@pytest.mark.parametrize(("threshold", "quantization"), [(999, "int4"), (1000, "none")])
+def test_the_threshold_is_the_administrators(threshold: int, quantization: str) -> None:
+    serving = choose(model(), facts(bytes=1000), profile(), threshold)
+    assert isinstance(serving, Serving)
+    assert serving.quantization == quantization
 
 
 @pytest.mark.parametrize(
@@ -78,15 +97,6 @@ def test_auto_makes_a_copy_where_the_full_weights_do_not_fit_the_device() -> Non
 def test_what_no_engine_can_serve_is_refused_with_the_fix(
     spec: dict[str, Any], known: dict[str, Any], fix: str
 ) -> None:
-    refused = choose(model(**spec), facts(**known), profile())
+    refused = choose(model(**spec), facts(**known), profile(), Q4_THRESHOLD_BYTES)
     assert isinstance(refused, Impossible)
     assert fix in refused.message
-
-
-def test_weights_beyond_all_devices_are_refused_before_a_byte_is_pulled() -> None:
-    huge = facts(bytes=100 * 10**9)
-    serving = choose(model(), huge, gpu("24Gi"))
-    assert isinstance(serving, Serving)
-    assert "24Gi" in (too_big(huge, serving, gpu("24Gi")) or "")
-    assert too_big(huge, serving, gpu("24Gi", count=2)) is None
-    assert too_big(huge, serving, profile()) is None

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from dormouse_operator.decide.drift import contained, stamped, unchanged
-from dormouse_operator.decide.fit import claim_quantity, fits, volume_bytes
 from dormouse_operator.decide.names import served_names
 from dormouse_operator.decide.quantities import gibibytes, to_bytes, words
-from tests.operator.builders import claim, gpu, model, profile
+from dormouse_operator.decide.volume import claim_quantity, volume_bytes
+from tests.operator.builders import claim, model
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,6 @@ def test_a_volume_holds_weights_copy_and_cache() -> None:
 def test_a_claim_never_shrinks(asked: str | None, present: str | None, size: str) -> None:
     there = claim(requested=present) if present else None
     assert claim_quantity(asked, 3 * 2**30, there) == size
-
-
-def test_only_devices_limit_what_fits() -> None:
-    assert fits(10**12, profile())
-    assert fits(20 * 2**30, gpu("24Gi"))
-    assert not fits(24 * 2**30, gpu("24Gi"))
-    assert fits(24 * 2**30, gpu("24Gi", count=2))
-    assert fits(40 * 2**30, gpu("24Gi"), "int4")
 
 
 def test_served_names_end_with_the_one_nobody_can_take() -> None:

@@ -14,14 +14,14 @@ from dormouse_operator.plan.common import Object
 from dormouse_operator.plan.lease import lease
 from dormouse_operator.plan.service import service
 from dormouse_operator.plan.storage import claim as plan_claim
-from dormouse_operator.settings import Settings
+from dormouse_operator.settings import Q4_THRESHOLD_BYTES, Settings
 from tests.operator.builders import COMMIT, NOW, SETTINGS, claim, facts, gpu, model, profile
 
 SECRET = {"uri": "hf://org/name", "tokenSecretRef": {"name": "hub", "key": "t"}}
 
 
 def deployment(m: Model, p: Profile, replicas: int = 1, woken: float | None = None) -> Object:
-    serving = choose(m, facts(), p)
+    serving = choose(m, facts(), p, Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
     template = runtime.template(m, runtime.config(m, facts(), serving, p), p, "tiny-weights")
     return runtime.deployment(m, template, runtime.strategy(p), replicas, woken)
@@ -179,7 +179,7 @@ def test_the_runtime_is_told_all_it_needs() -> None:
 )
 def test_remote_code_needs_two(needed: bool, allowed: str, runs: bool) -> None:
     p, known = profile(remoteCode=allowed), facts(remote_code=needed)
-    serving = choose(model(), known, p)
+    serving = choose(model(), known, p, Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
     assert runtime.config(model(), known, serving, p).remote_code is runs
 
@@ -195,7 +195,7 @@ def test_remote_code_needs_two(needed: bool, allowed: str, runs: bool) -> None:
 )
 def test_task(asked: str, capabilities: tuple[str, ...], task: str) -> None:
     m, known = model(engine={"task": asked}), facts(capabilities=capabilities)
-    serving = choose(m, known, profile())
+    serving = choose(m, known, profile(), Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
     assert runtime.config(m, known, serving, profile()).task == task
 

@@ -1,0 +1,24 @@
+"""How large a model's volume must be. Pure."""
+
+from dormouse_operator.decide.fit import COPY_OF, SHARE
+from dormouse_operator.decide.quantities import gibibytes, to_bytes
+from dormouse_operator.observed import Claim
+
+HEADROOM = 1.1
+"""File systems keep some of a volume to themselves."""
+CACHE_BYTES = 2**30
+"""Compile and kernel caches."""
+
+
+def volume_bytes(weights: int, copy: str | None, other_bytes: int = 0) -> int:
+    """Bytes of volume for weights, a quantized copy, what must stay beside them, and the cache."""
+    copied = int(weights * SHARE[COPY_OF[copy]]) if copy else 0
+    return int((weights + copied + other_bytes) * HEADROOM) + CACHE_BYTES
+
+
+def claim_quantity(asked: str | None, needed: int, present: Claim | None) -> str:
+    """The size to claim: what the user asks or what is needed, but never less than what is there already."""
+    wanted = asked or gibibytes(needed)
+    if present is not None and to_bytes(present.requested) >= to_bytes(wanted):
+        return present.requested
+    return wanted
