@@ -10,11 +10,14 @@ IN_FLIGHT = f"{PREFIX}_requests_in_flight"  # labels: model
 HELD = f"{PREFIX}_requests_held"  # labels: model
 HOLD_SECONDS = f"{PREFIX}_hold_duration_seconds"  # labels: model, outcome
 WAKES = f"{PREFIX}_wakes_total"  # labels: model
+PASSED_OVER = f"{PREFIX}_engines_passed_over_total"  # labels: model
 REFUSED = f"{PREFIX}_requests_refused_total"  # labels: model, reason
 LEASE_WRITES = f"{PREFIX}_lease_writes_total"
 WATCH_EVENTS = f"{PREFIX}_watch_events_total"  # labels: resource
 UNKNOWN_MODEL = f"{PREFIX}_unknown_model_requests_total"
 TOKENS = f"{PREFIX}_tokens_total"  # labels: model, kind (prompt, completion)
+ROUTE_REQUESTS = f"{PREFIX}_route_requests_total"  # labels: route, variant (that answered), code
+ROUTE_FALLBACKS = f"{PREFIX}_route_fallbacks_total"  # labels: route, variant (that could not serve)
 # operator
 RECONCILES = f"{PREFIX}_operator_reconciles_total"  # labels: result
 RECONCILE_SECONDS = f"{PREFIX}_operator_reconcile_duration_seconds"

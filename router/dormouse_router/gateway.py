@@ -7,13 +7,14 @@ A client that leaves cancels the task that serves it (`asyncio.CancelledError` c
 dialect watches for nothing: it only has to use `async with` and `try/finally`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from dormouse_api.model import InferenceModelSpec
 from dormouse_router.catalog.record import Record
+from dormouse_router.catalog.routes import Route
 
 Headers = list[tuple[bytes, bytes]]
 """As ASGI has them: lower-case names."""
@@ -130,11 +131,29 @@ class UpstreamCut(Exception):  # noqa: N818
 class Gateway(Protocol):
     """The catalogue, the hold and the data plane behind one door."""
 
-    def find(self, name: str, *, exact: bool = True) -> Record:
-        """The model served as `name`. `exact=False` (Ollama): any case, `:latest` may be left out or added.
+    def find(self, name: str, *, exact: bool = True, request: "Request | None" = None, body: bytes = b"") -> Record:
+        """The model to call for `name`. `exact=False` (Ollama): any case, `:latest` may be left out or added.
 
-        Raises Refusal 404 (model_not_found) whose message says how to pull it.
+        A route's name gives the model whose turn it is, or the one that `request` and `body` stick to; its record says
+        so (`taken`), and is to be passed on to `open`, `load` and `unload` as it is.
+        Raises Refusal 404 (model_not_found) whose message says how to pull it, 503 where no model of a route can serve.
         """
+        ...
+
+    def model(self, name: str, *, exact: bool = True) -> Record | None:
+        """The model served as `name`, for lists and details. None where there is none, or a route has the name."""
+        ...
+
+    def route(self, name: str, *, exact: bool = True) -> Route | None:
+        """The route served as `name`."""
+        ...
+
+    def routes(self) -> list[Route]:
+        """Every route, newest first."""
+        ...
+
+    def behind(self, route: Route) -> list[Record]:
+        """The models of the route that are there: its variants' in order, then those that would step in."""
         ...
 
     def models(self) -> list[Record]:
@@ -207,6 +226,8 @@ class Request(Protocol):
 
     method: str
     path: str
+    more: Sequence[tuple[bytes, bytes]]
+    """Headers of whatever is answered from now on, a refusal too: which weights it is about (`dialects.provenance`)."""
 
     @property
     def query(self) -> bytes: ...
@@ -226,7 +247,10 @@ class Request(Protocol):
         ...
 
     async def body(self) -> bytes:
-        """The whole body, whatever its content type. Refusal 413 beyond the limit. May be called once."""
+        """The whole body, whatever its content type. May be called once.
+
+        Refusal 413 beyond the limit, 415 where it is compressed, 400 where it is not UTF-8.
+        """
         ...
 
     async def reply(self, reply: Reply) -> None:

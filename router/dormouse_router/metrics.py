@@ -6,6 +6,7 @@ library sees the numbers only when somebody scrapes. Metric names live in `dormo
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -43,7 +44,7 @@ class Histogram:
 class ModelStats:
     """The numbers of one model."""
 
-    __slots__ = ("first_byte", "holds", "refused", "requests", "seconds", "tokens", "wakes")
+    __slots__ = ("first_byte", "holds", "passed_over", "refused", "requests", "seconds", "tokens", "wakes")
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int], int] = {}
@@ -58,6 +59,8 @@ class ModelStats:
         self.tokens = [0, 0]
         """Prompt and completion."""
         self.wakes = 0
+        self.passed_over = 0
+        """Times an engine of it could not be reached."""
 
     def answered(self, dialect: str, status: int, seconds: float) -> None:
         """A call ended with this status after this long."""
@@ -79,11 +82,23 @@ Row = tuple[str, ModelStats, int, int]
 """A model's full name, its numbers, and how many calls are in flight and held now."""
 
 
+class RouteRows(Protocol):
+    """The numbers of the routes (`dataplane.routed.Routing`)."""
+
+    def answers(self) -> Iterable[tuple[str, str, int, int]]:
+        """(route, variant, status, how often)."""
+        ...
+
+    def fallbacks(self) -> Iterable[tuple[str, str, int]]:
+        """(route, variant that could not serve, how often another did)."""
+        ...
+
+
 class Metrics(Collector):
     """The router's numbers, under one registry."""
 
-    def __init__(self, rows: Callable[[], Iterable[Row]]) -> None:
-        self._rows = rows
+    def __init__(self, rows: Callable[[], Iterable[Row]], routes: RouteRows) -> None:
+        self._rows, self._routes = rows, routes
         self.lease_writes = 0
         self.watch_events: dict[str, int] = {}
         self.unknown_model = 0
@@ -107,6 +122,7 @@ class Metrics(Collector):
         yield from _counters(rows)
         yield from _gauges(rows)
         yield from _histograms(rows)
+        yield from _routes(self._routes)
         writes = CounterMetricFamily(names.LEASE_WRITES, "Writes of leases.")
         writes.add_metric([], self.lease_writes)
         yield writes
@@ -123,6 +139,7 @@ def _counters(rows: list[Row]) -> Iterator[Metric]:
     requests = CounterMetricFamily(names.REQUESTS, "Calls answered.", labels=["model", "dialect", "code"])
     refused = CounterMetricFamily(names.REFUSED, "Calls refused before an engine saw them.", labels=["model", "reason"])
     wakes = CounterMetricFamily(names.WAKES, "Wakes begun.", labels=["model"])
+    passed = CounterMetricFamily(names.PASSED_OVER, "Engines that could not be reached.", labels=["model"])
     tokens = CounterMetricFamily(names.TOKENS, "Tokens the engines reported.", labels=["model", "kind"])
     for model, stats, _, _ in rows:
         for (dialect, code), count in stats.requests.items():
@@ -130,9 +147,24 @@ def _counters(rows: list[Row]) -> Iterator[Metric]:
         for reason, count in stats.refused.items():
             refused.add_metric([model, reason], count)
         wakes.add_metric([model], stats.wakes)
+        passed.add_metric([model], stats.passed_over)
         for kind, count in zip(("prompt", "completion"), stats.tokens, strict=True):
             tokens.add_metric([model, kind], count)
-    yield from (requests, refused, wakes, tokens)
+    yield from (requests, refused, wakes, passed, tokens)
+
+
+def _routes(routes: RouteRows) -> Iterator[Metric]:
+    answers = CounterMetricFamily(
+        names.ROUTE_REQUESTS, "Calls by a route, by who answered.", labels=["route", "variant", "code"]
+    )
+    for route, variant, status, count in routes.answers():
+        answers.add_metric([route, variant, str(status)], count)
+    fallbacks = CounterMetricFamily(
+        names.ROUTE_FALLBACKS, "Calls answered by another because this variant could not.", labels=["route", "variant"]
+    )
+    for route, variant, count in routes.fallbacks():
+        fallbacks.add_metric([route, variant], count)
+    yield from (answers, fallbacks)
 
 
 def _gauges(rows: list[Row]) -> Iterator[Metric]:

@@ -11,9 +11,11 @@ from typing import Any
 from dormouse_api.conditions import PERMANENT, ConditionType, Reason, is_failure
 from dormouse_api.lease import parse_time
 from dormouse_api.model import InferenceModelSpec
+from dormouse_api.route import Defaults
 from dormouse_api.runtime import Stage
 from dormouse_api.status import Condition, InferenceModelStatus
 
+NOTHING = Defaults()
 Key = tuple[str, str]
 """(namespace, metadata.name)"""
 
@@ -25,6 +27,24 @@ _STARTING = {
     **{stage.value: stage.value.capitalize() for stage in Stage},
 }
 """What callers are told of a stage of `status.starting`. Starting: a node makes the container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The way a call came to a model that was not named itself."""
+
+    route: Key
+    variant: str
+    """What answers and metrics call the model that was taken."""
+    defaults: Defaults
+    left: tuple[str, ...] = ()
+    """The models of the route that may step in for it, in order."""
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What an answer tells of it."""
+        route, variant = "/".join(self.route).encode(), self.variant.encode()
+        return ((b"x-dormouse-route", route), (b"x-dormouse-variant", variant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +69,8 @@ class Record:
     reason: str
     """Reason of the Ready condition, such as ScaledToZero, Pulling or Gated. Pending where nobody has said yet."""
     message: str
+    taken: Taken | None = None
+    """By which route it was found, in the records of single calls; the catalogue's own have none."""
 
     @property
     def key(self) -> Key:
@@ -57,6 +79,11 @@ class Record:
     @property
     def full_name(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def defaults(self) -> Defaults:
+        """What a call gets that does not say otherwise; nothing, unless it came by a route."""
+        return self.taken.defaults if self.taken is not None else NOTHING
 
     @property
     def failed(self) -> bool:

@@ -11,9 +11,7 @@ from typing import Any
 from dormouse_api.lease import parse_time
 from dormouse_api.names import LABEL_DERIVED
 from dormouse_api.route import Defaults, InferenceRouteSpec
-from dormouse_router.catalog.record import Key
-
-NOTHING = Defaults()
+from dormouse_router.catalog.record import NOTHING, Key
 
 
 @dataclass(frozen=True, slots=True)

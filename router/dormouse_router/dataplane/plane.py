@@ -10,13 +10,15 @@ from collections.abc import Iterator
 
 from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Key, Record
+from dormouse_router.catalog.routes import Route
 from dormouse_router.cluster import Cluster, ClusterError
 from dormouse_router.dataplane.exchange import Exchange
 from dormouse_router.dataplane.hold import Hold, failed, gone
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.lease import Around, LeaseKeeper
+from dormouse_router.dataplane.routed import Routed, Routing
 from dormouse_router.dataplane.upstream import Pool
-from dormouse_router.gateway import Call, Refusal
+from dormouse_router.gateway import Call, Refusal, Request
 from dormouse_router.metrics import Metrics, Row
 from dormouse_router.settings import Settings
 
@@ -32,19 +34,37 @@ class DataPlane:
         self.lanes: dict[Key, Lane] = {}
         self._keepers: dict[Key, LeaseKeeper] = {}
         self._unloads: set[asyncio.Task[None]] = set()
-        self.metrics = Metrics(self._rows)
+        self.routing = Routing(catalog)
+        self.metrics = Metrics(self._rows, self.routing)
         self._around = Around(cluster, settings.pod_name, time.time, self.clock, self._wrote)
         catalog.listeners.append(self._changed)
         catalog.departed.append(self._departed)
 
     # ------------------------------------------------------------------ gateway.Gateway
 
-    def find(self, name: str, *, exact: bool = True) -> Record:
+    def find(self, name: str, *, exact: bool = True, request: Request | None = None, body: bytes = b"") -> Record:
         entry = self.catalog.find(name, exact=exact)
-        if entry is None or entry.record.deleting:
-            self.metrics.unknown_model += 1
-            raise unknown(name)
-        return entry.record
+        if entry is not None and not entry.record.deleting:
+            return entry.record
+        route = self.catalog.find_route(name, exact=exact)
+        if route is not None:
+            return self.routing.take(route, request, body)
+        self.metrics.unknown_model += 1
+        raise unknown(name)
+
+    def model(self, name: str, *, exact: bool = True) -> Record | None:
+        entry = self.catalog.find(name, exact=exact)
+        return entry.record if entry is not None and not entry.record.deleting else None
+
+    def route(self, name: str, *, exact: bool = True) -> Route | None:
+        return self.catalog.find_route(name, exact=exact)
+
+    def routes(self) -> list[Route]:
+        return self.catalog.routes.every()
+
+    def behind(self, route: Route) -> list[Record]:
+        entries = (self.catalog.get((route.namespace, model)) for model in route.models)
+        return [entry.record for entry in entries if entry is not None and not entry.record.deleting]
 
     def models(self) -> list[Record]:
         return [entry.record for entry in self.catalog.entries() if not entry.record.deleting]
@@ -53,7 +73,11 @@ class DataPlane:
         entry = self.catalog.get(record.key)
         return entry is not None and bool(entry.endpoints)
 
-    def open(self, call: Call) -> Exchange:
+    def open(self, call: Call) -> Exchange | Routed:
+        return self.exchange(call) if call.record.taken is None else Routed(self, call)
+
+    def exchange(self, call: Call) -> Exchange:
+        """With the model of `call.record`, and no other."""
         return Exchange(self, self.lane(call.record.key), call)
 
     async def load(self, record: Record, keep_alive: float | None = None, hold: float | None = None) -> float:
@@ -67,6 +91,11 @@ class DataPlane:
         return now - since
 
     async def unload(self, record: Record) -> None:
+        route = self.catalog.routes.get(record.taken.route) if record.taken is not None else None
+        for each in self.behind(route) if route is not None else [record]:
+            await self._unload(each)
+
+    async def _unload(self, record: Record) -> None:
         lane = self.lane(record.key)
         lane.linger, lane.idle_since = 0.0, self.clock()
         try:
