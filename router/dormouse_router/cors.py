@@ -17,8 +17,8 @@ LOCAL = re.compile(
 )
 _METHODS = b"GET, POST, DELETE, HEAD, OPTIONS"
 _HEADERS = b"authorization, content-type, user-agent, accept, x-requested-with, openai-beta, x-request-id"
-_STAINLESS = b"x-stainless-"
-"""The OpenAI SDK's headers: their list grows, so those that are asked for are allowed."""
+_FAMILIES = (b"x-stainless-", b"x-dormouse-")
+"""The SDKs' headers and our own: their lists grow, so those that are asked for are allowed."""
 _MAX_AGE = b"43200"
 _EXPOSED = b"x-request-id, retry-after"
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -64,7 +64,7 @@ def _allowing(origin: bytes) -> list[tuple[bytes, bytes]]:
 
 def _preflight(origin: bytes, asked: bytes | None) -> tuple[tuple[bytes, bytes], ...]:
     names = [name.strip().lower() for name in (asked or b"").split(b",")]
-    headers = b", ".join([_HEADERS, *(name for name in names if name.startswith(_STAINLESS))])
+    headers = b", ".join([_HEADERS, *(name for name in names if name.startswith(_FAMILIES))])
     return (
         *_allowing(origin),
         (b"access-control-allow-methods", _METHODS),

@@ -179,6 +179,8 @@ async def test_an_engine_that_is_back_is_asked_again(
     await until(lambda: world.router.plane.clock() > endpoint.avoid_until)
     assert (await client.post(URL, json=CHAT, headers=session)).status_code == 200
     assert (len(a.seen), len(b.seen), endpoint.failures) == (2, 1, 0)
+    metrics = (await client.get("/metrics")).text
+    assert 'dormouse_engines_passed_over_total{model="default/tiny"} 1.0' in metrics
 
 
 # ------------------------------------------------------------------ the only engine there is

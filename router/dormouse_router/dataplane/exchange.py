@@ -7,6 +7,8 @@ after it, never. Where engines are and what keeps a model awake is the plane's.
 import asyncio
 from typing import Protocol
 
+import structlog
+
 from dormouse_router.catalog.catalog import Catalog, Endpoint
 from dormouse_router.dataplane import health
 from dormouse_router.dataplane.connection import Answer, Connection, Unreachable
@@ -15,6 +17,7 @@ from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.upstream import Pool
 from dormouse_router.gateway import Call, Headers, Refusal
 
+log = structlog.get_logger()
 LOST_REQUESTS = 2
 """Engines that may take a request and die before their first byte: more, and it is the request that kills them."""
 
@@ -132,14 +135,21 @@ class Exchange:
             self._connection = connection = kept or await pool.connect(endpoint.host, endpoint.port)
             self._answer = answer = connection.send(self._head(endpoint), self._call.body)
             await answer.head()
-        except Unreachable:
+        except Unreachable as error:
             pool.forget(endpoint.host, endpoint.port)  # the next one is made anew, and so tells whether it is there
             if kept is None:  # a stale kept connection says nothing about the engine
-                health.failed(endpoint, self._plane.clock())
+                self._failed(endpoint, error)
             raise
         if endpoint.failures:
             health.answered(endpoint)
             self._plane.catalog.stir(self._lane.key)
+
+    def _failed(self, endpoint: Endpoint, error: Unreachable) -> None:
+        now = self._plane.clock()
+        if health.failed(endpoint, now):
+            self._lane.stats.passed_over += 1
+            pause = endpoint.avoid_until - now
+            log.warning("an engine is passed over", model=self.record.full_name, seconds=pause, error=str(error))
 
     def _head(self, endpoint: Endpoint) -> bytes:
         call = self._call

@@ -32,15 +32,16 @@ def unreachable(name: str, why: str) -> Refusal:
     return Refusal(502, text, code="engine_unreachable", retry_after=FIRST_SECONDS)
 
 
-def failed(endpoint: Endpoint, now: float) -> None:
-    """A call could not reach the endpoint, or lost it before the first byte."""
+def failed(endpoint: Endpoint, now: float) -> bool:
+    """A call could not reach the endpoint, or lost it before the first byte. Whether that was news."""
     if endpoint.avoid_until > now and not endpoint.probing:
-        return  # one of the many calls that were on it when it went: they are one failure
+        return False  # one of the many calls that were on it when it went: they are one failure
     pause = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(endpoint.failures, 10))
     endpoint.failures += 1
     endpoint.probing = False
     endpoint.closed_until = now + FIRST_SECONDS
     endpoint.avoid_until = now + pause
+    return True
 
 
 def tried(endpoint: Endpoint, now: float) -> None:
