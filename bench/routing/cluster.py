@@ -126,6 +126,15 @@ class MemoryCluster:
     async def delete_model(self, namespace: str, name: str, uid: str) -> None:
         raise ClusterError(403, "nothing is deleted in a bench")
 
+    async def create_route(self, namespace: str, name: str, spec: Object) -> None:
+        raise ClusterError(403, "nothing is created in a bench")
+
+    async def replace_route(self, namespace: str, name: str, spec: Object, version: str) -> None:
+        raise ClusterError(403, "nothing is changed in a bench")
+
+    async def delete_route(self, namespace: str, name: str, uid: str) -> None:
+        raise ClusterError(403, "nothing is deleted in a bench")
+
     # ------------------------------------------------------------------ inside
 
     def _lease(self, name: str) -> LeaseState:

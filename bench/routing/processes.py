@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -18,12 +19,13 @@ class BenchError(Exception):
 
 
 class Process:
-    """A process pinned to one core. `quiet` throws away what it says."""
+    """A process pinned to one core. What it says goes to `output`, or where the bench's own words go."""
 
-    def __init__(self, argv: list[str], core: int, *, quiet: bool = False) -> None:
-        out = subprocess.DEVNULL if quiet else None
+    def __init__(self, argv: list[str], core: int, *, output: IO[bytes] | None = None) -> None:
         # a function between fork and exec is safe here: the bench has one thread
-        self.popen = subprocess.Popen(argv, preexec_fn=lambda: os.sched_setaffinity(0, {core}), stdout=out, stderr=out)
+        self.popen = subprocess.Popen(
+            argv, preexec_fn=lambda: os.sched_setaffinity(0, {core}), stdout=output, stderr=output
+        )
 
     @property
     def cpu_seconds(self) -> float:
@@ -55,15 +57,25 @@ class Process:
     def resume(self) -> None:
         self.popen.send_signal(signal.SIGCONT)
 
+    def stop(self, seconds: float) -> int | None:
+        """SIGTERM, and its exit status; None where it did not end in time."""
+        self.popen.terminate()
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def end(self) -> None:
         self.popen.kill()
         self.popen.wait()
 
 
 @contextlib.contextmanager
-def running(argv: list[str], core: int, port: int, *, seconds: float = 20, quiet: bool = False) -> Iterator[Process]:
+def running(
+    argv: list[str], core: int, port: int, *, seconds: float = 20, output: IO[bytes] | None = None
+) -> Iterator[Process]:
     """The process, once it listens on `port`, which may take it `seconds`."""
-    process = Process(argv, core, quiet=quiet)
+    process = Process(argv, core, output=output)
     try:
         await_port(process, port, seconds)
         yield process

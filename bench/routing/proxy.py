@@ -18,7 +18,7 @@ import uvloop
 
 from bench.routing.bodies import MODEL
 from bench.routing.cluster import MemoryCluster
-from bench.routing.control import Desk
+from bench.routing.desk import Desk
 from dormouse_router.__main__ import tune_gc
 from dormouse_router.serve import Router
 from dormouse_router.settings import Settings

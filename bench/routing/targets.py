@@ -38,9 +38,9 @@ class Target:
         """Run it until it answers, then stop its clock."""
         if self.name != DIRECT:
             self._starts += 1
-            known = self.name in (ROUTER, NGINX)
+            output = self._running.enter_context((self._folder / f"{self.name}.log").open("ab"))
             self.process = self._running.enter_context(
-                running(self._argv(), PROXY_CORE, self.port, seconds=START_SECONDS, quiet=not known)
+                running(self._argv(), PROXY_CORE, self.port, seconds=START_SECONDS, output=output)
             )
         self._await_answer()
         if self.process is not None:

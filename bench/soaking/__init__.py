@@ -1,0 +1,1 @@
+"""What `bench.soak` is made of: engines and clients, good and bad, a cluster in motion, and the verdict."""

@@ -1,0 +1,77 @@
+"""What happened to whom: outcomes of the clients, faults of the engines, troubles of the models, and what excuses what.
+
+An answer may fail only where something failed: the engine that had it, or its model being away meanwhile. Anything else
+is unexplained, and one such answer fails the soak.
+"""
+
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+
+EXAMPLES = 20
+MEMORY_SECONDS = 120.0
+"""Troubles older than any request are forgotten."""
+
+
+class Ledger:
+    """One per soak. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.unexplained: list[str] = []
+        self.unexplained_count = 0
+        self._faults: dict[int, list[str]] = defaultdict(list)
+        self._troubles: dict[str, deque[tuple[float, float, str]]] = defaultdict(deque)
+        self._open: dict[tuple[str, str], float] = {}
+
+    # ------------------------------------------------------------------ what engines and the cluster do
+
+    def fault(self, number: int, what: str) -> None:
+        """An engine failed the request with this number."""
+        self._faults[number].append(what)
+
+    def begin_trouble(self, model: str, what: str) -> None:
+        """From now on the model may be away."""
+        self._open.setdefault((model, what), time.monotonic())
+
+    def end_trouble(self, model: str, what: str) -> None:
+        since = self._open.pop((model, what), None)
+        now = time.monotonic()
+        if since is not None:
+            self._troubles[model].append((since, now, what))
+        past = self._troubles[model]
+        while past and past[0][1] < now - MEMORY_SECONDS:
+            past.popleft()
+
+    # ------------------------------------------------------------------ what clients saw
+
+    def seen(self, outcome: str) -> None:
+        """An outcome that is as it should be."""
+        self.outcomes[outcome] += 1
+
+    def failed(self, outcome: str, model: str, number: int, since: float, detail: str) -> None:
+        """A request ended with an error its client could see: explained, or not."""
+        excuses = [*self._faults.get(number, ()), *self._troubled(model, since)]
+        if excuses:
+            self.outcomes[outcome] += 1
+        else:
+            self.wrong(f"{outcome} without a cause", f"{model} {number}: {detail}")
+
+    def wrong(self, outcome: str, detail: str) -> None:
+        """An outcome nothing excuses."""
+        self.outcomes[outcome] += 1
+        self.unexplained_count += 1
+        if len(self.unexplained) < EXAMPLES:
+            self.unexplained.append(f"{outcome}: {detail[:500]}")
+
+    def forget(self, number: int) -> None:
+        """The request is over."""
+        self._faults.pop(number, None)
+
+    def _troubled(self, model: str, since: float) -> Iterator[str]:
+        for _, end, what in self._troubles[model]:
+            if end >= since:
+                yield what
+        for name, what in self._open:
+            if name == model:
+                yield what
