@@ -101,3 +101,34 @@ def test_weights_that_no_engine_can_serve_as_asked_are_refused_with_the_fix(kube
     models.rest.patch(models.path("mixed"), {"spec": {"quantization": "auto"}})
     models.await_reason("mixed", "ScaledToZero")
     assert models.status("mixed")["quantization"] == "gptq"
+
+
+def test_a_model_that_cannot_fit_is_told_before_a_byte_is_pulled_and_a_larger_card_cures_it(
+    kubelet: Kubelet, models: Models
+) -> None:
+    anatomy = {
+        "tensor_bytes": {"BF16": 10 * 2**30},
+        "copy_bytes": {"int4": 3 * 2**30},
+        "cache": [{"layers": 32, "heads": 8, "width": 256}],
+        "attention_heads": 32,
+    }
+    kubelet.script["inspect"] = lambda pod: succeeded(inspected(bytes=10 * 2**30, anatomy=anatomy))
+    card = {"resource": "example.com/gpu", "count": 1, "memory": "8Gi"}
+    spec = {"image": "runtime:1", "device": "cuda", "accelerator": card}
+    body = {"apiVersion": "dormouse.dev/v1alpha1", "kind": "RuntimeProfile", "metadata": {"name": "card"}, "spec": spec}
+    path = "/apis/dormouse.dev/v1alpha1/runtimeprofiles"
+    kubelet.rest.request("POST", path, body)
+    models.apply("wide", profile="card", quantization="none", engine={"maxModelLen": 8192})
+    ready = models.await_reason("wide", "DoesNotFit")
+    assert ready["status"] == "False"
+    assert "= 12.0 GiB, more than the 8.0 GiB of profile card" in ready["message"]
+    assert "set quantization int4 (5.0 GiB in all)" in ready["message"]
+    assert models.condition("wide", "Preflight")["message"] == ready["message"]
+    assert not models.child("v1", "persistentvolumeclaims", "wide-weights")
+    kubelet.rest.patch(f"{path}/card", {"spec": {"accelerator": card | {"memory": "16Gi"}}})
+    models.await_reason("wide", "ScaledToZero")
+    fits = models.condition("wide", "Preflight")
+    assert (fits["status"], fits["reason"]) == ("True", "Fits")
+    assert (
+        "10.0 GiB of weights + 4.2 GiB KV for 8,192 tokens x 4 + 1.0 GiB overhead = 15.2 of 16.0 GiB" in fits["message"]
+    )

@@ -14,10 +14,10 @@ from dormouse_api.profile import Accelerator, Device
 from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.memory import (
     GIB,
+    Cache,
     Terms,
     default_batch_tokens,
-    kv_bytes,
-    longest,
+    kv_cache,
     overhead_bytes,
     splits,
 )
@@ -55,8 +55,9 @@ class Preflight:
 class Case:
     """One way to serve a model on some devices; bytes are those of each device."""
 
-    anatomy: Anatomy | None
     terms: Terms
+    cache: Cache | None
+    """None: nobody knows what a token takes."""
     weights: int
     overhead: int
     memory: int
@@ -65,10 +66,6 @@ class Case:
     """Tokens the spec asks for."""
     own: int
     """Tokens the model was made for."""
-
-    @property
-    def measurable(self) -> bool:
-        return self.anatomy is not None and self.anatomy.cache is not None
 
     @property
     def tokens(self) -> int:
@@ -81,14 +78,14 @@ class Case:
 
     def one(self, tokens: int) -> int:
         """KV bytes of one sequence."""
-        return kv_bytes(self.anatomy, tokens, self.terms) if self.anatomy and self.measurable else LEAST_KV
+        return LEAST_KV if self.cache is None else self.cache.bytes(tokens)
 
     @property
     def kv(self) -> int:
         """KV cache of each device: what the profile says, else what is free and of use."""
         if self.fixed_kv is not None:
             return self.fixed_kv
-        of_use = self.one(self.context or self.own) * self.terms.slots if self.measurable else self.free
+        of_use = self.one(self.context or self.own) * self.terms.slots if self.cache else self.free
         spared = min(self.free - self.memory // SPARE, of_use) // MIB * MIB
         return max(0, min(self.free, max(self.one(self.tokens), spared)))
 
@@ -114,9 +111,9 @@ def preflight(model: Model, facts: Facts, profile: Profile, quantization: str) -
     if accelerator.count > 1:
         where = f"on each of the {accelerator.count} devices {where}"
     whole, memory = _gib(case.weights + case.overhead + _shown(case)), f"{_gib(case.memory)} GiB {where}"
-    if not splits(case.anatomy, accelerator.count):
-        heads = case.anatomy.attention_heads if case.anatomy else 0
-        counts = [n for n in COUNTS if splits(case.anatomy, n)]
+    if not splits(facts.anatomy, accelerator.count):
+        heads = facts.anatomy.attention_heads if facts.anatomy else 0
+        counts = [n for n in COUNTS if splits(facts.anatomy, n)]
         message = f"{heads} attention heads cannot be shared out over {accelerator.count} devices: use a profile with "
         return Preflight(False, f"{message}accelerator.count {', '.join(map(str, counts))}", 0)
     if not case.holds:
@@ -124,7 +121,7 @@ def preflight(model: Model, facts: Facts, profile: Profile, quantization: str) -
         total = f"{_sum(case)} = {whole} GiB" + (f", more than the {memory}" if over else f" of {memory}")
         return Preflight(False, f"{total}: {', or '.join(_fixes(model, facts, profile, quantization, case))}", 0)
     total = f"{_sum(case)} = {whole} of {memory}"
-    if not case.measurable:
+    if case.cache is None:
         return Preflight(None, f"{total}; its config.json does not tell what a token takes in the KV cache", case.kv)
     return Preflight(True, total, case.kv)
 
@@ -165,8 +162,8 @@ def _case(model: Model, facts: Facts, profile: Profile, quantization: str, devic
     weights = weight_bytes(facts, quantization, engine.dtype.value)
     context = _count(flags, "--max-model-len") or engine.max_model_len
     return Case(
-        anatomy=facts.anatomy,
         terms=terms,
+        cache=kv_cache(facts.anatomy, terms) if facts.anatomy and facts.anatomy.cache is not None else None,
         weights=max(0, -(-weights // devices) - _count(flags, "--cpu-offload-gb") * GIB),
         overhead=overhead_bytes(facts.anatomy, terms, bool({"vision", "audio"} & set(facts.capabilities))),
         memory=memory,
@@ -184,10 +181,10 @@ def _count(flags: dict[str, str], name: str) -> int:
 def _sum(case: Case) -> str:
     """The arithmetic in words. The overhead is that of an accelerator."""
     kv = f"{_gib(_shown(case))} GiB KV"
-    if case.measurable and case.one(case.tokens) > _shown(case):
+    if case.cache and case.one(case.tokens) > _shown(case):
         kv += f" (where {case.tokens:,} tokens need {_gib(case.one(case.tokens))} GiB)"
-    elif case.measurable:
-        held = case.context or max(case.tokens, longest(case.anatomy or Anatomy(), case.kv, case.terms, case.own))
+    elif case.cache:
+        held = case.context or max(case.tokens, case.cache.longest(case.kv, case.own))
         sequences = _shown(case) // max(1, case.one(held))
         kv += f" for {held:,} tokens x {max(1, min(case.terms.slots, sequences))}"
     overhead = f" + {_gib(case.overhead)} GiB overhead" if case.memory else ""
@@ -225,9 +222,9 @@ def _least(case: Case) -> int:
 def _shorter(case: Case, words: str) -> str:
     """The longest context that fits, unless it is too short to be of use."""
     budget = case.free if case.fixed_kv is None else case.fixed_kv
-    if case.context is None or not case.measurable or budget > case.free:
+    if case.context is None or case.cache is None or budget > case.free:
         return ""
-    tokens = longest(case.anatomy or Anatomy(), budget, case.terms, case.context) // ROUND * ROUND
+    tokens = case.cache.longest(budget, case.context) // ROUND * ROUND
     return f"set {words}engine.maxModelLen at most {tokens:,}" if tokens >= min(LEAST_CONTEXT, case.context) else ""
 
 

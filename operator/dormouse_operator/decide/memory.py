@@ -46,32 +46,47 @@ class Terms:
     """Bytes of one number in the KV cache."""
 
 
-def kv_bytes(anatomy: Anatomy, tokens: int, terms: Terms) -> int:
-    """Bytes on each device that the KV cache of one sequence of `tokens` takes. The layers must be known."""
+@dataclass(frozen=True)
+class Cache:
+    """The KV cache of one sequence on each device, as a function of its length."""
+
+    rows: tuple[tuple[int, int | None], ...]
+    """Per kind of layer: bytes of one block in all its layers, padding included, and the most blocks it keeps."""
+    spare: int
+    """Bytes of the block that is never used."""
+
+    def bytes(self, tokens: int) -> int:
+        """Bytes of a sequence of `tokens`."""
+        if tokens <= 0 or not self.rows:
+            return 0
+        blocks, total = -(-tokens // BLOCK), self.spare
+        for size, most in self.rows:
+            total += size * (blocks if most is None else min(blocks + 1, most))
+        return total
+
+    def longest(self, budget: int, most: int) -> int:
+        """The longest sequence, up to `most` tokens, whose cache fits `budget` bytes."""
+        low, high = 0, max(0, most)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.bytes(middle) <= budget else (low, middle - 1)
+        return low
+
+
+def kv_cache(anatomy: Anatomy, terms: Terms) -> Cache:
+    """The cache of a model whose layers are known."""
     groups = anatomy.cache or []
-    if not groups or tokens <= 0:
-        return 0
+    if not groups:
+        return Cache((), 0)
     size = group_size([group.layers for group in groups])
-    whole = sum(-(-g.layers // size) * size * _blocks(g, tokens, terms) * _block_bytes(g, terms) for g in groups)
-    return whole + size * max(_block_bytes(group, terms) for group in groups)
+    rows = tuple((-(-g.layers // size) * size * _block_bytes(g, terms), _most_blocks(g, terms)) for g in groups)
+    return Cache(rows, size * max(_block_bytes(group, terms) for group in groups))
 
 
 def group_size(layers: list[int]) -> int:
     """Layers that share a block table: as many as the rarest kind has, or all where the kinds are about equal."""
     least, most = min(layers), max(layers)
     return most if most < least * 1.5 else least
-
-
-def longest(anatomy: Anatomy, budget: int, terms: Terms, most: int) -> int:
-    """The longest sequence, up to `most` tokens, whose KV cache fits `budget` bytes of each device."""
-    low, high = 0, max(0, most)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if kv_bytes(anatomy, middle, terms) <= budget:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def overhead_bytes(anatomy: Anatomy | None, terms: Terms, senses: bool) -> int:
@@ -105,7 +120,7 @@ def _block_bytes(group: CacheLayers, terms: Terms) -> int:
     return BLOCK * heads * group.width * terms.number_bytes
 
 
-def _blocks(group: CacheLayers, tokens: int, terms: Terms) -> int:
+def _most_blocks(group: CacheLayers, terms: Terms) -> int | None:
     if group.window is None:
-        return -(-tokens // BLOCK)
-    return -(-min(group.window - 1 + BATCHES_IN_FLIGHT * terms.batch_tokens, tokens) // BLOCK) + 1
+        return None
+    return -(-(group.window - 1 + BATCHES_IN_FLIGHT * terms.batch_tokens) // BLOCK) + 1

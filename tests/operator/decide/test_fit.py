@@ -7,7 +7,7 @@ import pytest
 from dormouse_api.anatomy import Anatomy, CacheLayers
 from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.fit import LEAST_CONTEXT, preflight, weight_bytes
-from dormouse_operator.decide.memory import GIB, Terms, group_size, kv_bytes, longest, overhead_bytes, splits
+from dormouse_operator.decide.memory import GIB, Terms, group_size, kv_cache, overhead_bytes, splits
 from dormouse_operator.observed import Profile
 from tests.operator.builders import facts, gpu, model, profile
 
@@ -166,7 +166,7 @@ def test_the_cache_of_one_sequence(
     cache: list[tuple[int, int, int, int | None]], tokens: int, devices: int, expected: int
 ) -> None:
     layers = [CacheLayers(layers=n, heads=heads, width=width, window=window) for n, heads, width, window in cache]
-    assert kv_bytes(Anatomy(cache=layers), tokens, Terms(devices=devices)) == expected
+    assert kv_cache(Anatomy(cache=layers), Terms(devices=devices)).bytes(tokens) == expected
 
 
 @pytest.mark.parametrize(("layers", "size"), [([32], 32), ([12, 12], 12), ([12, 13], 13), ([8, 40], 8), ([10, 15], 10)])
@@ -175,12 +175,13 @@ def test_layers_that_share_a_block_table(layers: list[int], size: int) -> None:
 
 
 def test_the_longest_is_the_longest() -> None:
-    budget = kv_bytes(PLAIN, 5000, Terms())
-    found = longest(PLAIN, budget, Terms(), 32_768)
+    cache = kv_cache(PLAIN, Terms())
+    budget = cache.bytes(5000)
+    found = cache.longest(budget, 32_768)
     assert found == 5008  # the last block's end
-    assert kv_bytes(PLAIN, found, Terms()) <= budget < kv_bytes(PLAIN, found + 1, Terms())
-    assert longest(PLAIN, budget, Terms(), 4000) == 4000
-    assert longest(PLAIN, 0, Terms(), 4000) == 0
+    assert cache.bytes(found) <= budget < cache.bytes(found + 1)
+    assert cache.longest(budget, 4000) == 4000
+    assert cache.longest(0, 4000) == 0
 
 
 def test_overhead() -> None:

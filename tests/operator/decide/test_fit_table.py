@@ -19,7 +19,7 @@ import pytest
 
 from dormouse_api.conditions import Reason
 from dormouse_operator.decide.fit import preflight, weight_bytes
-from dormouse_operator.decide.memory import GIB, Terms, kv_bytes, overhead_bytes
+from dormouse_operator.decide.memory import GIB, Terms, kv_cache, overhead_bytes
 from dormouse_operator.decide.quantization import Serving, choose
 from dormouse_operator.observed import Profile
 from dormouse_operator.plan.pipeline import run
@@ -158,7 +158,7 @@ def test_weights_cache_and_overhead_are_as_worked_out_by_hand(name: str) -> None
     if not known.native_quantization:
         assert weight_bytes(known, "int4") == weight_bytes(known, "nf4") == hand.int4
     assert known.anatomy is not None
-    assert kv_bytes(known.anatomy, CONTEXT, terms) == hand.kv
+    assert kv_cache(known.anatomy, terms).bytes(CONTEXT) == hand.kv
     assert overhead_bytes(known.anatomy, terms, "vision" in known.capabilities) == hand.overhead
 
 
