@@ -23,6 +23,8 @@ class Ask:
     stream: bool = True
     words: int = 20
     wide: bool = False
+    unload: bool = False
+    """Ollama's keep_alive 0: the model may sleep as soon as this is answered."""
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property
@@ -34,7 +36,7 @@ class Ask:
         """The body."""
         content = f"{self.number} {self.words} {int(self.wide)}"
         asked: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": content}]}
-        return asked | {"stream": self.stream}
+        return asked | {"stream": self.stream} | ({"keep_alive": 0} if self.unload else {})
 
     @property
     def body(self) -> bytes:
@@ -61,4 +63,5 @@ def spoken(number: int, words: int, wide: bool) -> list[str]:
 def some_ask(model: str, dice: random.Random) -> Ask:
     """A request as good clients make them."""
     path = dice.choice(("/v1/chat/completions", "/v1/chat/completions", "/api/chat"))
-    return Ask(model, path, dice.random() < 0.7, dice.randint(3, 40))
+    unload = path.startswith("/api/") and dice.random() < 0.2
+    return Ask(model, path, dice.random() < 0.7, dice.randint(3, 40), unload=unload)
