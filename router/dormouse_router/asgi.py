@@ -7,7 +7,7 @@ its body, ends the task that serves it. Knows nothing of models. The server belo
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
 from dormouse_router.gateway import Headers, Refusal, Reply
@@ -37,6 +37,7 @@ class AsgiRequest:
         "_send",
         "ended",
         "method",
+        "more",
         "path",
         "read",
         "scope",
@@ -48,6 +49,7 @@ class AsgiRequest:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.more: Sequence[tuple[bytes, bytes]] = ()
         self.started = False
         self.ended = False
         self.read = scope["method"] in ("GET", "HEAD", "OPTIONS")
@@ -116,6 +118,7 @@ class AsgiRequest:
 
     async def start(self, status: int, headers: Headers) -> None:
         self.started = True
+        headers += self.more
         headers.append((b"x-request-id", self.request_id.encode()))
         if not self.read:
             headers.append((b"connection", b"close"))  # what is left of the body must not be taken for a request

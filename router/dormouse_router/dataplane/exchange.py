@@ -64,6 +64,8 @@ class Exchange:
         except BaseException as error:
             self._ended(error)
             raise
+        if self.hold_seconds:
+            self._learn()
         self._lane.stats.first_byte.observe(plane.clock() - now)
         return self
 
@@ -118,10 +120,13 @@ class Exchange:
         asked = plane.clock()
         endpoint = await plane.hold.wait(self._lane, self._call, self._since)
         self.hold_seconds += plane.clock() - asked
-        entry = plane.catalog.get(self._lane.key)
-        if entry is not None:
-            self.record = entry.record  # what was not known before the wake: the commit, the engine
         return endpoint
+
+    def _learn(self) -> None:
+        """What was not known before the wake: the commit, the engine. The operator may tell it after the endpoint."""
+        entry = self._plane.catalog.get(self._lane.key)
+        if entry is not None:
+            self.record = entry.record
 
     async def _try(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

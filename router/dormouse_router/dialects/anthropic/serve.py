@@ -10,14 +10,14 @@ from dormouse_router.dialects.anthropic.errors import AnswerError
 from dormouse_router.dialects.anthropic.requests import CountRequest, MessagesRequest, decode
 from dormouse_router.dialects.anthropic.translate import Plan, count_plan, message_plan
 from dormouse_router.dialects.complaints import room, too_long, with_fix, words_of
-from dormouse_router.dialects.openai.calls import forwarded, provenance
+from dormouse_router.dialects.openai.calls import forwarded
+from dormouse_router.dialects.provenance import tell
 from dormouse_router.gateway import (
     CHAT,
     SESSION,
     TOKENIZE,
     Call,
     Gateway,
-    Headers,
     Refusal,
     Reply,
     Request,
@@ -41,6 +41,7 @@ class Serving:
         """POST /v1/messages."""
         wish = decode(await request.body(), MessagesRequest)
         record = self._gateway.find(wish.model)
+        tell(request, record)
         plan = message_plan(wish, record)
         stream = answer.Stream(plan, wish.model) if plan.stream else None
         try:
@@ -61,6 +62,7 @@ class Serving:
         if stream is not None:
             call.waiting = Pings(request, stream, self._pings)
         async with self._gateway.open(call) as upstream:
+            tell(request, upstream.record, upstream.hold_seconds)
             try:
                 if upstream.status >= 400:
                     words = words_of(await upstream.body())
@@ -83,7 +85,9 @@ class Serving:
         """POST /v1/messages/count_tokens. The model's own tokenizer counts, so a model that sleeps is woken."""
         wish = decode(await request.body(), CountRequest)
         record = self._gateway.find(wish.model)
+        tell(request, record)
         async with self._gateway.open(_call(request, record, TOKENIZE, count_plan(wish, record))) as upstream:
+            tell(request, upstream.record, upstream.hold_seconds)
             try:
                 body = await upstream.body()
             except UpstreamCut as cut:
@@ -96,7 +100,7 @@ class Serving:
                 counted = _count(body)
             except msgspec.DecodeError as error:
                 raise Refusal(502, f"The engine sent a count that cannot be read: {error}") from error
-            await _reply(request, upstream, msgspec.json.encode({"input_tokens": counted.count}))
+            await _reply(request, msgspec.json.encode({"input_tokens": counted.count}))
 
 
 class _Count(msgspec.Struct):
@@ -123,7 +127,8 @@ class Pings:
         if not wishes.told(request, waiting.record, self._default):
             return
         if not request.started:
-            await request.start(200, [*relay.STREAM_HEADERS, *_headers(request, waiting.record, None)])
+            tell(request, waiting.record)
+            await request.start(200, [*relay.STREAM_HEADERS, _ident(request)])
         eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
         told = f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n"
         await request.write(self._stream.begin() + told.encode() + shapes.PING)
@@ -142,8 +147,7 @@ async def _stream(request: Request, upstream: Upstream, stream: answer.Stream) -
     async for piece in upstream.chunks:
         if out := stream.feed(piece):
             if not request.started:
-                headers = _headers(request, upstream.record, upstream.hold_seconds)
-                await request.start(200, [*relay.STREAM_HEADERS, *headers])
+                await request.start(200, [*relay.STREAM_HEADERS, _ident(request)])
             await request.write(out)
     await request.write(stream.finish())
     await request.end()
@@ -153,18 +157,16 @@ async def _stream(request: Request, upstream: Upstream, stream: answer.Stream) -
 async def _whole(request: Request, upstream: Upstream, plan: Plan, name: str) -> None:
     body, usage = answer.whole(await upstream.body(), plan, name)
     upstream.count(usage.prompt_tokens, usage.completion_tokens or 0)
-    await _reply(request, upstream, body)
+    await _reply(request, body)
 
 
-async def _reply(request: Request, upstream: Upstream, body: bytes) -> None:
-    headers = _headers(request, upstream.record, upstream.hold_seconds)
-    await request.reply(Reply(200, body, (errors.JSON, *headers)))
+async def _reply(request: Request, body: bytes) -> None:
+    await request.reply(Reply(200, body, (errors.JSON, _ident(request))))
 
 
-def _headers(request: Request, record: Record, hold_seconds: float | None) -> Headers:
-    """Which weights answer, and the request's id under the name Anthropic's SDKs look for."""
-    told = [header for header in provenance(record, hold_seconds) if header[0] != b"openai-version"]
-    return [(b"request-id", request.request_id.encode()), *told]
+def _ident(request: Request) -> tuple[bytes, bytes]:
+    """The request's id under the name Anthropic's SDKs look for."""
+    return (b"request-id", request.request_id.encode())
 
 
 def _refusal(upstream: Upstream, words: str) -> Refusal:

@@ -13,6 +13,7 @@ from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, t
 from dormouse_router.dialects.ollama.errors import JSON, bad_request, error_line, not_found
 from dormouse_router.dialects.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, decode, model_of
 from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
+from dormouse_router.dialects.provenance import tell
 from dormouse_router.dialects.waiting import hold_seconds
 from dormouse_router.gateway import EMBEDDINGS, SESSION, Call, Gateway, Refusal, Reply, Request, Upstream, UpstreamCut
 
@@ -50,6 +51,7 @@ class Serving:
         wish = decode(await request.body(), ChatRequest)
         name = model_of(wish)
         record = find(self._gateway, name)
+        tell(request, record)
         need_text(record, name, "chat")
         if not wish.messages:
             await self._load(request, record, name, keep_alive(wish.keep_alive), chat=True)
@@ -62,6 +64,7 @@ class Serving:
         wish = decode(await request.body(), GenerateRequest)
         name = model_of(wish)
         record = find(self._gateway, name)
+        tell(request, record)
         need_text(record, name, "generate")
         if not (wish.prompt or wish.images or wish.suffix):
             await self._load(request, record, name, keep_alive(wish.keep_alive), chat=False)
@@ -81,6 +84,7 @@ class Serving:
             sent = self._clock.steady()
             async with self._gateway.open(_call(request, record, plan)) as upstream:
                 held += upstream.hold_seconds
+                tell(request, upstream.record, held)
                 if upstream.status < 400:
                     times = Times(arrived=arrived, sent=sent + upstream.hold_seconds, held=held)
                     await _relay(request, upstream, Answer(plan, name, self._clock, times), plan)
@@ -100,6 +104,7 @@ class Serving:
             wish = decode(await request.body(), EmbedRequest)
             name = model_of(wish)
             record = find(self._gateway, name)
+            tell(request, record)
             _need_embedding(record, name)
             texts, stay = embeds.inputs(wish, legacy), keep_alive(wish.keep_alive)
             if not texts:
@@ -109,7 +114,7 @@ class Serving:
             body = embeds.body(wish, record, texts)
             call = Call(record, EMBEDDINGS, body, DIALECT, keep_alive=stay, request_id=request.request_id)
             call.hold = hold_seconds(request)
-            vectors, held = await self._vectors(call)
+            vectors, held = await self._vectors(request, call)
             if legacy:
                 await answer_json(request, {"embedding": vectors.ordered()[0]})
                 return
@@ -130,8 +135,9 @@ class Serving:
         else:
             await self._gateway.load(record, stay, hold_seconds(request))
 
-    async def _vectors(self, call: Call) -> tuple[embeds.Vectors, float]:
+    async def _vectors(self, request: Request, call: Call) -> tuple[embeds.Vectors, float]:
         async with self._gateway.open(call) as upstream:
+            tell(request, upstream.record, upstream.hold_seconds)
             try:
                 body = await upstream.body()
             except UpstreamCut as cut:

@@ -13,8 +13,11 @@ from dormouse_router.dataplane import peek, relay
 from dormouse_router.dataplane.peek import BadBody, Peek, splice_model
 from dormouse_router.dialects import waiting as wishes
 from dormouse_router.dialects.openai import errors
+from dormouse_router.dialects.provenance import tell
 from dormouse_router.gateway import SESSION, Call, Gateway, Headers, Refusal, Request, Upstream, UpstreamCut, Waiting
 from dormouse_router.settings import Settings
+
+VERSION = (b"openai-version", b"2020-10-01")
 
 
 class Passed:
@@ -31,6 +34,7 @@ class Passed:
         except BadBody as bad:
             raise Refusal(400, str(bad), code=bad.code, param=bad.param) from None
         record = self._gateway.find(seen.model)
+        tell(request, record)
         if seen.model != record.name:
             body = splice_model(body, record.name)
         call = Call(record, self._path, body, "openai", seen.stream, request_id=request.request_id)
@@ -50,7 +54,8 @@ class Passed:
 
 async def answer(request: Request, upstream: Upstream, model: str) -> None:
     """Pass an engine's answer on. `model` is what the caller called it."""
-    headers = provenance(upstream.record, upstream.hold_seconds)
+    tell(request, upstream.record, upstream.hold_seconds)
+    headers = [VERSION]
     if relay.is_stream(upstream):
         await relay.stream(request, upstream, headers, lambda why: errors.event(502, _broken(why), "engine_lost"))
         return
@@ -97,7 +102,8 @@ class Comments:
         if not wishes.told(request, waiting.record, self._default):
             return
         if not request.started:
-            await request.start(200, [*relay.STREAM_HEADERS, *provenance(waiting.record, None)])
+            tell(request, waiting.record)
+            await request.start(200, [*relay.STREAM_HEADERS, VERSION])
         eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
         text = f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n\n"
         await request.write(text.encode())
@@ -110,37 +116,6 @@ def forwarded(request: Request) -> Headers:
         return []
     state = request.header(b"tracestate")
     return [(b"traceparent", parent)] + ([] if state is None else [(b"tracestate", state)])
-
-
-def provenance(record: Record, hold_seconds: float | None) -> Headers:
-    """Which weights answer, and how long the call waited for them."""
-    headers = _known.get(record.version)
-    if headers is None or headers[0] is not record:
-        if len(_known) >= MOST_KNOWN:
-            _known.clear()
-        _known[record.version] = headers = (record, tuple(_origin(record)))
-    if hold_seconds is None:
-        return list(headers[1])
-    return [*headers[1], (b"x-dormouse-hold-ms", b"%d" % (hold_seconds * 1000))]
-
-
-MOST_KNOWN = 1000
-_known: dict[str, tuple[Record, tuple[tuple[bytes, bytes], ...]]] = {}
-"""The headers of a record by its version, because they are the same for every call."""
-
-
-def _origin(record: Record) -> Headers:
-    status = record.status
-    headers = [
-        (b"openai-version", b"2020-10-01"),
-        (b"x-dormouse-model", record.full_name.encode()),
-        (b"x-dormouse-quantization", record.quantization.encode()),
-    ]
-    if status.commit:
-        headers.append((b"x-dormouse-commit", status.commit.encode()))
-    if status.engine is not None:
-        headers.append((b"x-dormouse-engine", status.engine.name.encode()))
-    return headers
 
 
 def checks() -> dict[str, Callable[[bytes], Peek]]:
