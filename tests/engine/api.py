@@ -118,7 +118,7 @@ class Api:
                 packed = body.get("encoding_format") == "base64"
                 await reply.send(200, shapes.embeddings(self._model, texts, size, packed))
             case "/tokenize":
-                text = body.get("prompt") or "".join(plan.text_of(m.get("content")) for m in body.get("messages", []))
+                text = body.get("prompt") or "\n".join(plan.text_of(m.get("content")) for m in body.get("messages", []))
                 ids = [words.token_id(token) for token in words.tokens(text)]
                 await reply.send(200, {"count": len(ids), "max_model_len": self._limit, "tokens": ids})
             case _:
