@@ -1,6 +1,5 @@
 """How large a model's volume must be. Pure."""
 
-from dormouse_operator.decide.fit import COPY_OF, SHARE
 from dormouse_operator.decide.quantities import gibibytes, to_bytes
 from dormouse_operator.observed import Claim
 
@@ -10,10 +9,9 @@ CACHE_BYTES = 2**30
 """Compile and kernel caches."""
 
 
-def volume_bytes(weights: int, copy: str | None, other_bytes: int = 0) -> int:
-    """Bytes of volume for weights, a quantized copy, what must stay beside them, and the cache."""
-    copied = int(weights * SHARE[COPY_OF[copy]]) if copy else 0
-    return int((weights + copied + other_bytes) * HEADROOM) + CACHE_BYTES
+def volume_bytes(weights: int, copied: int = 0, other: int = 0) -> int:
+    """Bytes of volume for weights, a quantized copy of `copied` bytes, `other` that must stay beside them, the cache."""
+    return int((weights + copied + other) * HEADROOM) + CACHE_BYTES
 
 
 def claim_quantity(asked: str | None, needed: int, present: Claim | None) -> str:

@@ -12,7 +12,7 @@ from dormouse_api.results import Failure
 from dormouse_operator.decide import facts as known
 from dormouse_operator.decide.attempts import Stage, Step, judge
 from dormouse_operator.decide.facts import Facts
-from dormouse_operator.decide.fit import Preflight, preflight
+from dormouse_operator.decide.fit import Preflight, preflight, weight_bytes
 from dormouse_operator.decide.quantization import Impossible, Serving, choose, copy_folder
 from dormouse_operator.decide.volume import volume_bytes
 from dormouse_operator.observed import Claim, Observed, Profile
@@ -112,7 +112,7 @@ def _choose(o: Observed, profile: Profile, p: Pipeline, settings: Settings) -> P
     if verdict.fits is False:
         failure = Failure(reason=Reason.DOES_NOT_FIT, message=verdict.message[:2000])
         return replace(p, preflight=verdict, blocked=failure)
-    needed = volume_bytes(facts.bytes, serving.copy)
+    needed = volume_bytes(facts.bytes, weight_bytes(facts, serving.copy) if serving.copy else 0)
     return replace(p, serving=serving, preflight=verdict, needed_bytes=needed)
 
 

@@ -45,9 +45,9 @@ def test_words(count: float, text: str) -> None:
 
 
 def test_a_volume_holds_weights_copy_and_cache() -> None:
-    assert volume_bytes(0, None) == 2**30
-    assert volume_bytes(10**9, None) == 1_100_000_000 + 2**30
-    assert volume_bytes(10**9, "int4") > volume_bytes(10**9, None)
+    assert volume_bytes(0) == 2**30
+    assert volume_bytes(10**9) == 1_100_000_000 + 2**30
+    assert volume_bytes(10**9, 3 * 10**8, 10**8) == 1_540_000_000 + 2**30
 
 
 @pytest.mark.parametrize(
