@@ -4,6 +4,8 @@ Every case calls engine A, which misbehaves, while engine B is well; the session
 """
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -164,6 +166,29 @@ async def test_nobody_there_is_not_a_lost_request(
     session = session_of(world, engines[2])
     assert (await client.post(URL, json=CHAT, headers=session)).status_code == 200
     assert len(engines[0].seen) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EADDRNOTAVAIL])
+async def test_a_router_out_of_files_blames_no_engine(
+    world: Stage, client: httpx.AsyncClient, make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    a, b = await make_engine(), await make_engine()
+    await world.awake(a, b)
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def full(protocol: Any, host: str, port: int, **more: Any) -> Any:
+        if port in (a.port, b.port):
+            raise OSError(number, os.strerror(number))
+        return await connect(protocol, host, port, **more)
+
+    monkeypatch.setattr(loop, "create_connection", full)
+    answer = await client.post(URL, json=CHAT)
+    monkeypatch.undo()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "router_overloaded")
+    assert answer.headers["retry-after"] == "1"
+    assert [endpoint_of(world, engine).failures for engine in (a, b)] == [0, 0]
+    assert (await client.post(URL, json=CHAT)).status_code == 200
 
 
 async def test_an_engine_that_is_back_is_asked_again(

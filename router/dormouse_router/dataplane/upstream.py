@@ -5,12 +5,16 @@ endpoint is an address.
 """
 
 import asyncio
+import errno
 
 from dormouse_router.dataplane.connection import Connection, Unreachable
+from dormouse_router.gateway import Refusal
 
 IDLE_SECONDS = 4.0
 """uvicorn, and so vLLM, closes an idle connection after 5 s: ours go first."""
 MAX_IDLE = 1024
+OUR_FAULT = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+"""No files, ports or memory here: it says nothing about the engine, and asking another one would not help."""
 
 
 class Pool:
@@ -36,12 +40,17 @@ class Pool:
         return None
 
     async def connect(self, host: str, port: int) -> Connection:
-        """A new connection. Raises Unreachable."""
+        """A new connection. Raises Unreachable, or Refusal 503 where it is this router that has no room for one."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await loop.create_connection(Connection, host, port)
         except (OSError, TimeoutError) as error:
+            if isinstance(error, OSError) and error.errno in OUR_FAULT:
+                text = (
+                    f"The router has no room for another connection ({error.strerror}): try again, or run more of it."
+                )
+                raise Refusal(503, text, code="router_overloaded", retry_after=1.0) from error
             raise Unreachable(f"no connection to {host}:{port}: {error or 'timed out'}", sent=False) from error
         self._busy.add(connection)
         return connection
