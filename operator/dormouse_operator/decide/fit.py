@@ -87,7 +87,8 @@ class Case:
             return self.fixed_kv
         of_use = self.one(self.context or self.own) * self.terms.slots if self.cache else self.free
         spared = min(self.free - self.memory // SPARE, of_use) // MIB * MIB
-        return max(0, min(self.free, max(self.one(self.tokens), spared)))
+        # never 0, which an engine takes for "as much as there is": an encoder needs none and uses none
+        return max(0, min(self.free, max(self.one(self.tokens), spared))) or LEAST_KV
 
     @property
     def needed(self) -> int:

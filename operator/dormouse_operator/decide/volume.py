@@ -10,7 +10,7 @@ CACHE_BYTES = 2**30
 
 
 def volume_bytes(weights: int, copied: int = 0, other: int = 0) -> int:
-    """Bytes of volume for weights, a quantized copy of `copied` bytes, `other` that must stay beside them, the cache."""
+    """Bytes of volume for weights, the quantized copy of them, `other` folders that must stay, and the cache."""
     return int((weights + copied + other) * HEADROOM) + CACHE_BYTES
 
 

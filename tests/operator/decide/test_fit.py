@@ -128,6 +128,13 @@ def test_a_model_whose_layers_are_not_known() -> None:
         assert "int4 (4.8 GiB in all)" in refused.message
 
 
+def test_an_encoder_needs_no_cache_and_the_engine_is_not_told_to_take_all_there_is() -> None:
+    encoder = facts(bytes=GIB, anatomy=Anatomy(tensor_bytes={"F16": GIB}, cache=[]), context_length=512)
+    verdict = preflight(model(), encoder, card("4Gi"), "none")
+    assert verdict.fits
+    assert verdict.kv_bytes == GIB // 4
+
+
 def test_heads_must_be_shared_out_evenly() -> None:
     verdict = preflight(model(), known(), card(count=3), "none")
     assert verdict.fits is False
