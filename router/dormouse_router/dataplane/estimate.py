@@ -66,10 +66,9 @@ def remaining(record: Record, moment: Moment = NO_WAKE) -> float | None:
     return max(SHORTEST, _rest(starts, live, usual, moment.wall - parse_time(live.at)))
 
 
-def retry_after(record: Record, moment: Moment = NO_WAKE) -> float:
-    """Seconds to name in Retry-After when a call is refused while the model wakes."""
-    seconds = remaining(record, moment)
-    return min(LONGEST, max(SHORTEST, UNKNOWN_SECONDS if seconds is None else seconds))
+def retry_after(left: float | None) -> float:
+    """Seconds to name in Retry-After, from the estimate of what remains."""
+    return min(LONGEST, max(SHORTEST, UNKNOWN_SECONDS if left is None else left))
 
 
 def comparable(record: Record) -> list[ColdStart]:

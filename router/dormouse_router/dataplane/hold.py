@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane.balance import Balancer, back_at
-from dormouse_router.dataplane.estimate import Moment, remaining, retry_after
+from dormouse_router.dataplane.estimate import SHORTEST, Moment, remaining, retry_after
 from dormouse_router.dataplane.health import REACH_SECONDS, unreachable
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.gateway import Call, Refusal, Waiting
@@ -29,39 +29,39 @@ def failed(record: Record) -> Refusal:
         503,
         f"The model '{record.name}' cannot be served: {record.message} ({record.reason})",
         code=record.reason,
-        retry_after=None if record.permanent else retry_after(record),
+        retry_after=None if record.permanent else retry_after(remaining(record)),
         should_retry=False if record.permanent else None,
     )
 
 
-def full(record: Record, waiting: int, moment: Moment) -> Refusal:
+def full(record: Record, waiting: int, left: float | None) -> Refusal:
     """The refusal of one call too many."""
     text = (
         f"The model '{record.name}' is waking and {waiting} requests wait for it already: "
         "try again later, or raise spec.scaling.maxHeld."
     )
-    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, moment))
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(left))
 
 
-def too_many_bytes(record: Record, moment: Moment) -> Refusal:
+def too_many_bytes(record: Record, left: float | None) -> Refusal:
     """The refusal of a body that finds no room."""
     text = f"The model '{record.name}' is waking and the requests that wait fill the router's memory: try again later."
-    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(record, moment))
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(left))
 
 
-def late(record: Record, waited: float, moment: Moment) -> Refusal:
+def late(record: Record, waited: float, left: float | None) -> Refusal:
     """The refusal of a call that waited for as long as it may, or as it wants to."""
     text = (
         f"The model '{record.name}' did not wake within {waited:.0f} s ({record.stage}: {record.message}) "
         "The wake goes on: try again later."
     )
-    return Refusal(503, text, code="model_loading", retry_after=retry_after(record, moment))
+    return Refusal(503, text, code="model_loading", retry_after=retry_after(left))
 
 
-def unheld(record: Record, moment: Moment) -> Refusal:
+def unheld(record: Record, left: float | None) -> Refusal:
     """The refusal of a call that does not want to be held at all."""
     text = f"The model '{record.name}' is waking ({record.stage}) and this request asked not to wait: try again later."
-    return Refusal(503, text, code="model_loading", retry_after=retry_after(record, moment))
+    return Refusal(503, text, code="model_loading", retry_after=retry_after(left))
 
 
 def outcome(entry: Entry | None, call: Call, balancer: Balancer, now: float) -> Endpoint | Refusal | None:
@@ -102,9 +102,9 @@ class Hold:
     def admit(self, lane: Lane, record: Record, size: int) -> None:
         """Raises Refusal 429 when one more call of `size` bytes may not be held."""
         if len(lane.held) >= record.spec.scaling.max_held:
-            raise full(record, len(lane.held), self._moment(lane))
+            raise full(record, len(lane.held), self._left(lane, record))
         if self.bytes + size > self._max_bytes:
-            raise too_many_bytes(record, self._moment(lane))
+            raise too_many_bytes(record, self._left(lane, record))
 
     async def wait(self, lane: Lane, call: Call, since: float) -> Endpoint:
         """Hold `call`, which came at `since`, until its model can answer. Raises Refusal."""
@@ -153,19 +153,23 @@ class Hold:
                 raise unreachable(record.name, f"no connection for {REACH_SECONDS:.0f} s")
             give_up = since + longest(call, record)
             if now >= give_up:
-                moment = self._moment(lane)
-                raise late(record, now - since, moment) if give_up > since else unheld(record, moment)
+                left = self._left(lane, record)
+                raise late(record, now - since, left) if give_up > since else unheld(record, left)
             if call.waiting is not None and now >= tell_at:
                 tell_at = now + self._every
-                left = remaining(record, self._moment(lane))
-                await call.waiting(Waiting(record, record.stage, now - since, left))
+                await call.waiting(Waiting(record, record.stage, now - since, self._left(lane, record)))
                 continue
             until = give_up if call.waiting is None else min(give_up, tell_at)
             back = back_at(entry.endpoints) if entry is not None else None
             await self._changed(record, (until if back is None else min(until, back)) - now)
 
-    def _moment(self, lane: Lane) -> Moment:
-        return Moment(self._wall(), lane.elapsed(self._clock()))
+    def _left(self, lane: Lane, record: Record) -> float | None:
+        """Seconds the wake still takes: estimated once a second for all the calls that wait."""
+        now = self._clock()
+        if lane.estimate is None or lane.estimate[0] is not record or now >= lane.estimate[1] + 1.0:
+            lane.estimate = (record, now, remaining(record, Moment(self._wall(), lane.elapsed(now))))
+        _, at, left = lane.estimate
+        return None if left is None else max(SHORTEST, left - (now - at))
 
     async def _changed(self, record: Record, seconds: float) -> None:
         future = self._catalog.changed(record.key)

@@ -5,7 +5,7 @@ every method is told the time. Monotonic seconds throughout.
 """
 
 from dormouse_router.catalog.catalog import Entry
-from dormouse_router.catalog.record import Key
+from dormouse_router.catalog.record import Key, Record
 from dormouse_router.dataplane.balance import Balancer
 from dormouse_router.metrics import ModelStats
 
@@ -15,6 +15,7 @@ class Lane:
 
     __slots__ = (
         "balancer",
+        "estimate",
         "held",
         "held_bytes",
         "idle_since",
@@ -29,6 +30,8 @@ class Lane:
     def __init__(self, key: Key) -> None:
         self.key = key
         self.balancer = Balancer()
+        self.estimate: tuple[Record, float, float | None] | None = None
+        """What was last estimated, when, and how long the wake still took then: for `hold.py`."""
         self.in_flight = 0
         self.held: dict[object, float] = {}
         """Since when each held call waits; the oldest first."""
