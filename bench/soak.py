@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.routing.control import Control, Said
-from bench.routing.processes import Process, free_port, python, running
+from bench.routing.processes import BenchError, Process, free_port, python, running
 from bench.routing.targets import LOAD_CORE, PROXY_CORE
 from bench.soaking import good, verdict
 from bench.soaking.ledger import Ledger
@@ -143,6 +143,11 @@ def complaint(log: str) -> Rule:
     return Rule("complaints in the router's log", f"{len(lines)} {lines[:1]}" if lines else "0", not lines)
 
 
+def _read(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -156,9 +161,12 @@ def main() -> int:
     if (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {LOAD_CORE})
     with tempfile.TemporaryFile() as log:
-        run, rules = asyncio.run(soak(options, log))
-        log.seek(0)
-        said = log.read().decode(errors="replace")
+        try:
+            run, rules = asyncio.run(soak(options, log))
+        except BenchError as error:
+            print(f"bench.soak: {error}\n{_read(log)[-3000:]}", file=sys.stderr)
+            return 1
+        said = _read(log)
     rules.append(complaint(said))
     for name, count in sorted(run.ledger.outcomes.items()):
         print(f"{count:8d}  {name}")

@@ -1,10 +1,10 @@
 """Rows of the bench, and how they are shown: figures by target, ratios to the router, targets met or not."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.routing.targets import ROUTER
+from bench.routing.targets import BARE, ROUTER
 
 WANTED = {
     "added p50 at 1": (0.20, "at most"),
@@ -18,6 +18,8 @@ WANTED = {
     "hold release p99": (100, "at most"),
 }
 """What the router shall reach."""
+WANTED_BARE = {"requests per core": (20_000, "at least")}
+"""What its bare path shall reach."""
 MORE_IS_BETTER = ("1/s",)
 UNRATED = ("half load, rate", "half load, client late")
 """What is set, or the client's own."""
@@ -47,7 +49,8 @@ def figures(rows: list[Row], targets: Iterable[str]) -> str:
     lines = [["", *shown, "wanted of the router"]]
     for name, unit in dict.fromkeys((each.measure, each.unit) for each in rows):
         cells = [_cell(by.get((name, target))) for target in shown]
-        lines.append([f"{name} ({unit})", *cells, _verdict(name, by.get((name, ROUTER)))])
+        verdicts = (_verdict(WANTED, by.get((name, ROUTER))), _verdict(WANTED_BARE, by.get((name, BARE)), "bare "))
+        lines.append([f"{name} ({unit})", *cells, ", ".join(filter(None, verdicts))])
     return _aligned(lines)
 
 
@@ -87,14 +90,14 @@ def _cell(found: Row | None) -> str:
     return f"{found.median:.4g} ({found.low:.4g} to {found.high:.4g})"
 
 
-def _verdict(name: str, found: Row | None) -> str:
-    if name not in WANTED or found is None:
+def _verdict(wanted: Mapping[str, tuple[float, str]], found: Row | None, of: str = "") -> str:
+    if found is None or found.measure not in wanted:
         return ""
-    bound, side = WANTED[name]
+    bound, side = wanted[found.measure]
     if found.median is None:
-        return f"{side} {bound:g}: missed"
+        return f"{of}{side} {bound:g}: missed"
     met = found.median <= bound if side == "at most" else found.median >= bound
-    return f"{side} {bound:g}: {'met' if met else 'missed'}"
+    return f"{of}{side} {bound:g}: {'met' if met else 'missed'}"
 
 
 def _quotient(ours: Row | None, theirs: Row | None, unit: str) -> float | None:
@@ -109,7 +112,10 @@ def _ratio(ours: Row | None, theirs: Row | None, unit: str) -> str:
 
 
 def _aligned(lines: list[list[str]]) -> str:
+    """A table that reads well in a terminal and is Markdown too."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    rule = ["-" * width for width in widths]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
+        for line in (lines[0], rule, *lines[1:])
     )

@@ -16,8 +16,8 @@ from bench.routing.processes import BenchError, Process, free_port, python, runn
 from bench.routing.rivals import litellm, vllm_router
 
 PROXY_CORE, LOAD_CORE = 0, 1
-DIRECT, NGINX, ROUTER, VLLM_ROUTER, LITELLM = "direct", "nginx", "router", "vllm-router", "LiteLLM"
-TARGETS = (DIRECT, NGINX, ROUTER, VLLM_ROUTER, LITELLM)
+DIRECT, NGINX, BARE, ROUTER, VLLM_ROUTER, LITELLM = "direct", "nginx", "bare", "router", "vllm-router", "LiteLLM"
+TARGETS = (DIRECT, NGINX, BARE, ROUTER, VLLM_ROUTER, LITELLM)
 START_SECONDS = 90.0
 """LiteLLM imports for ten seconds on a quiet machine."""
 
@@ -38,10 +38,14 @@ class Target:
         """Run it until it answers, then stop its clock."""
         if self.name != DIRECT:
             self._starts += 1
-            output = self._running.enter_context((self._folder / f"{self.name}.log").open("ab"))
-            self.process = self._running.enter_context(
-                running(self._argv(), PROXY_CORE, self.port, seconds=START_SECONDS, output=output)
-            )
+            log = self._folder / f"{self.name}.log"
+            output = self._running.enter_context(log.open("ab"))
+            try:
+                self.process = self._running.enter_context(
+                    running(self._argv(), PROXY_CORE, self.port, seconds=START_SECONDS, output=output)
+                )
+            except BenchError as error:
+                raise BenchError(f"{error}\n{log.read_text(errors='replace')[-2000:]}") from error
         self._await_answer()
         if self.process is not None:
             self.process.pause()
@@ -68,7 +72,8 @@ class Target:
             return vllm_router(self.port, self.engine)
         if self.name == LITELLM:
             return litellm(self._folder, self.port, self.engine)
-        return python("bench.routing.proxy", self.port, self.engine, interpreter=self._interpreter)
+        ours = "bench.routing.bare" if self.name == BARE else "bench.routing.proxy"
+        return python(ours, self.port, self.engine, interpreter=self._interpreter)
 
     def _await_answer(self) -> None:
         """A listening port is no ready proxy: some check their engines first."""
