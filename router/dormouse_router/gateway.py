@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dormouse_api.model import InferenceModelSpec
+from dormouse_api.route import InferenceRouteSpec
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 
@@ -200,6 +201,14 @@ class ModelStore(Protocol):
 
     async def delete(self, record: Record) -> None:
         """Delete the InferenceModel. Refusal 403 where deleting is forbidden, 404 where it is gone, 503."""
+        ...
+
+    async def put_route(self, namespace: str, name: str, spec: InferenceRouteSpec, old: Route | None = None) -> None:
+        """Create an InferenceRoute, or give `old` this spec. It is served here when this returns. Refusal likewise."""
+        ...
+
+    async def delete_route(self, route: Route) -> None:
+        """Delete the InferenceRoute. It is not served here any more when this returns. Refusal likewise."""
         ...
 
     def watch(self, namespace: str, name: str) -> AsyncGenerator[Record | None, None]:

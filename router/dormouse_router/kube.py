@@ -107,7 +107,7 @@ class Kube:
 
     async def replace_route(self, namespace: str, name: str, spec: Object, version: str) -> None:
         patch: Sequence[Object] = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},  # 409 where it is another
             {"op": "replace", "path": "/spec", "value": spec},
         ]
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}

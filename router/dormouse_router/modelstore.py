@@ -1,16 +1,23 @@
-"""`gateway.ModelStore`: creating, deleting and following InferenceModels on behalf of clients that may.
+"""`gateway.ModelStore`: creating, deleting and following models and routes on behalf of clients that may.
 
 Owns the policy (is pulling, is deleting allowed here) and what the API server's refusals mean to a client.
 """
 
-from collections.abc import AsyncGenerator
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
 
 from dormouse_api.model import InferenceModelSpec
+from dormouse_api.route import InferenceRouteSpec
 from dormouse_router.catalog.catalog import Catalog
-from dormouse_router.catalog.record import Record
+from dormouse_router.catalog.record import Key, Record
+from dormouse_router.catalog.routes import Route
 from dormouse_router.cluster import Cluster, ClusterError
 from dormouse_router.gateway import Refusal
 from dormouse_router.settings import Settings
+
+SEEN_SECONDS = 5.0
+"""Longest wait for the watch to tell of what was just written."""
 
 
 class Models:
@@ -40,6 +47,36 @@ class Models:
             await self._cluster.delete_model(record.namespace, record.name, record.uid)
         except ClusterError as error:
             raise _refusal(error, record.name) from error
+
+    async def put_route(self, namespace: str, name: str, spec: InferenceRouteSpec, old: Route | None = None) -> None:
+        if not self._settings.pull:
+            text = "Making models through the API is switched off here: ask the administrator for an InferenceRoute."
+            raise Refusal(403, text, code="pull_forbidden")
+        try:
+            if old is None:
+                await self._cluster.create_route(namespace, name, spec.wire())
+            else:
+                await self._cluster.replace_route(namespace, name, spec.wire(), old.version)
+        except ClusterError as error:
+            raise _refusal(error, name) from error
+        await self._until((namespace, name), lambda route: route is not None and route.spec == spec)
+
+    async def delete_route(self, route: Route) -> None:
+        if not self._settings.delete:
+            text = "Deleting models through the API is switched off here: ask the administrator to delete it."
+            raise Refusal(403, text, code="delete_forbidden")
+        try:
+            await self._cluster.delete_route(route.namespace, route.name, route.uid)
+        except ClusterError as error:
+            raise _refusal(error, route.name) from error
+        await self._until(route.key, lambda found: found is None or found.uid != route.uid)
+
+    async def _until(self, key: Key, holds: Callable[[Route | None], bool]) -> None:
+        """A client calls its new model at once and must find it. The API server has it: a late watch is no error."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEEN_SECONDS):
+                while not holds(self._catalog.routes.get(key)):
+                    await self._catalog.changed(key)
 
     async def watch(self, namespace: str, name: str) -> AsyncGenerator[Record | None, None]:
         key = (namespace, name)

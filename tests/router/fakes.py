@@ -245,7 +245,7 @@ class FakeCluster:
         if found is None:
             raise ClusterError(404, f"{name} not found", "NotFound")
         if found["metadata"]["resourceVersion"] != version:
-            raise ClusterError(422, "the server rejected our request due to an error in our request", "Invalid")
+            raise ClusterError(409, "the object has been modified", "Conflict")
         self.put(Resource.ROUTES, found | {"spec": spec})
 
     async def delete_route(self, namespace: str, name: str, uid: str) -> None:

@@ -1,7 +1,9 @@
 """How a model of the catalogue looks in Ollama's lists and details. Pure."""
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from dormouse_api.conditions import ConditionType
@@ -136,22 +138,37 @@ def model_info(record: Record, name: str, user_agent: str) -> dict[str, Any]:
     return info
 
 
-def parameters(record: Record) -> str:
-    """The sampling a request gets that asks for nothing, and the real context, one per line."""
-    shown = {"temperature": DEFAULTS["temperature"], "top_k": DEFAULTS["top_k"], "top_p": DEFAULTS["top_p"]}
+def parameters(record: Record, given: Mapping[str, object] | None = None) -> str:
+    """The sampling of a request that asks for nothing (`given`, else Ollama's own) and the real context, one a line."""
+    shown: dict[str, object] = {name: DEFAULTS[name] for name in ("temperature", "top_k", "top_p")}
     if length := record.context_length:
         shown["num_ctx"] = length
-    return "\n".join(f"{key:<30} {value}" for key, value in sorted(shown.items()))
+    shown |= given or {}
+    return "\n".join(f"{key:<30} {parameter(value)}" for key in sorted(shown) for value in each(shown[key]))
+
+
+def each(value: object) -> list[object]:
+    """The values of a parameter: a Modelfile has a line for each."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def parameter(value: object) -> str:
+    """One value as a Modelfile has it: texts are quoted."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+
+
+def template(record: Record) -> str:
+    """The model's own, where the spec has it; else one that tells editors what the model can do."""
+    fim = "insert" in capabilities(record)
+    return record.spec.engine.chat_template or (_FIM_TEMPLATE if fim else _TEMPLATE)
 
 
 def show(record: Record, name: str, user_agent: str) -> dict[str, Any]:
     """The answer of /api/show; `name` as the client wrote it."""
-    fim = "insert" in capabilities(record)
-    template = record.spec.engine.chat_template or (_FIM_TEMPLATE if fim else _TEMPLATE)
     return {
         "modelfile": f"# {record.full_name}, served from {record.spec.source.uri}\nFROM {listed(record.name)}\n",
         "parameters": parameters(record),
-        "template": template,
+        "template": template(record),
         "details": details(record),
         "model_info": model_info(record, name, user_agent),
         "capabilities": capabilities(record),

@@ -3,6 +3,7 @@
 import time
 
 from dormouse_router.dialects.ollama.answer import Clock
+from dormouse_router.dialects.ollama.create import Creating
 from dormouse_router.dialects.ollama.errors import refuse
 from dormouse_router.dialects.ollama.pull import Pulling
 from dormouse_router.dialects.ollama.reads import Reading
@@ -13,7 +14,7 @@ from dormouse_router.gateway import Dialect, Gateway, ModelStore
 def dialect(gateway: Gateway, store: ModelStore) -> Dialect:
     """Ollama's API over `gateway`."""
     clock = Clock(wall=time.time, steady=time.monotonic)
-    serving, reading = Serving(gateway, clock), Reading(gateway, store, clock)
+    serving, reading, creating = Serving(gateway, clock), Reading(gateway, store, clock), Creating(gateway, store)
     posts = {
         "/api/chat": serving.chat,
         "/api/generate": serving.generate,
@@ -21,5 +22,7 @@ def dialect(gateway: Gateway, store: ModelStore) -> Dialect:
         "/api/embeddings": serving.embed(legacy=True),
         "/api/show": reading.show,
         "/api/pull": Pulling(gateway, store).pull,
+        "/api/create": creating.create,
+        "/api/copy": creating.copy,
     }
     return Dialect(prefix="/api", refuse=refuse, posts=posts, router=reading.routes())

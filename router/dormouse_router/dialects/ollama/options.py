@@ -1,12 +1,14 @@
 """Ollama's `options` as the engine's sampling parameters.
 
 Ollama's own defaults are always sent: the engine would otherwise take the model's generation_config. Precedence:
-built-in < request. Options that have no meaning here (threads, devices, mirostat, ...) are accepted and ignored.
+built-in < the route's < request. Options without a meaning here (threads, devices, mirostat, ...) are ignored.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dormouse_api.route import Defaults
+from dormouse_router.catalog.record import NOTHING
 from dormouse_router.dialects.ollama.errors import bad_request
 
 DEFAULTS: dict[str, object] = {
@@ -20,6 +22,8 @@ DEFAULTS: dict[str, object] = {
 }
 
 _LARGEST = 2**63 - 1
+LONGEST = 1_000_000
+"""Tokens asked for where the context's length is not known: the engine says what it is, and is asked again."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,50 @@ _SENT: dict[str, Callable[[float], float]] = {
 """What the engine gets. Ollama takes any number, the engine refuses some: those become the nearest it takes."""
 
 
-def sampling(options: Mapping[str, object] | None, context_length: int | None) -> Sampling:
-    """The sampling of a request. `context_length` (tokens) caps `num_predict`: the engine refuses more than that."""
-    given = {
+def sent(name: str, value: float) -> float:
+    """What the engine gets for the option `name`."""
+    return _SENT[name](value)
+
+
+def of_route(defaults: Defaults) -> dict[str, object]:
+    """A route's defaults as options, under Ollama's names; only what is set."""
+    options: dict[str, object] = {
+        "temperature": defaults.temperature,
+        "top_p": defaults.top_p,
+        "top_k": defaults.top_k,
+        "min_p": defaults.min_p,
+        "repeat_penalty": defaults.repetition_penalty,
+        "presence_penalty": defaults.presence_penalty,
+        "frequency_penalty": defaults.frequency_penalty,
+        "num_predict": defaults.max_tokens,
+        "seed": defaults.seed,
+        "stop": defaults.stop,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+of_route_names = frozenset((*_SENT, "num_predict", "seed", "stop"))
+"""The options a route can hold."""
+
+
+def checked(options: Mapping[str, object] | None) -> dict[str, object]:
+    """The options that are set and mean something here. Refusal 400 where one is of the wrong type."""
+    return {
         name: _CHECKS[name](name, value)
         for name, value in (options or {}).items()
         if value is not None and name in _CHECKS
     }
+
+
+def sampling(
+    options: Mapping[str, object] | None, context_length: int | None, defaults: Defaults = NOTHING
+) -> Sampling:
+    """The sampling of a request. `context_length` (tokens) caps `num_predict`: the engine refuses more than that.
+
+    `defaults`: the route's. What the request sets wins over them, "no limit" and "no stop" too.
+    """
+    of_model = of_route(defaults)
+    given = of_model | checked(options)
     parameters = dict(DEFAULTS)
     for name, value in given.items():
         if name in _SENT and isinstance(value, (int, float)):
@@ -97,9 +138,11 @@ def sampling(options: Mapping[str, object] | None, context_length: int | None) -
     seed, stop, limit = given.get("seed"), given.get("stop"), given.get("num_predict")
     if isinstance(seed, int) and seed >= 0:
         parameters["seed"] = seed
-    if stop:
+    if stop or "stop" in of_model:
         parameters["stop"] = stop
     if not isinstance(limit, int) or limit < 0:
+        if "num_predict" in of_model:
+            parameters["max_tokens"] = context_length or LONGEST
         return Sampling(parameters)
     parameters["max_tokens"] = max(1, min(limit, context_length or limit))
     return Sampling(parameters, prompt_only=limit == 0)

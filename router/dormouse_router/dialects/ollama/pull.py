@@ -16,7 +16,7 @@ from dormouse_router.dialects.creation import Wanted
 from dormouse_router.dialects.ollama import lines, names, pulling
 from dormouse_router.dialects.ollama.errors import bad_request, error_line
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
-from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, find
+from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, look_up
 from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
 
 log = structlog.get_logger()
@@ -94,12 +94,14 @@ class Pulling:
     async def _target(self, name: names.Name) -> "_Target":
         """The InferenceModel to follow, made where nothing is served as `name` yet."""
         try:
-            record = find(self._gateway, name.listed)
+            there = look_up(self._gateway, name.listed)
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
         else:
-            return _Target(record.namespace, record.name)
+            # a route has no weights of its own: its first model's are followed
+            model = there.name if isinstance(there, Record) else there.models[0]
+            return _Target(there.namespace, model)
         wanted = pulling.request(name)
         target = _Target(self._store.default_namespace, wanted.name, wanted, made=True)
         try:

@@ -10,10 +10,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.dialects.ollama import describe
+from dormouse_router.catalog.routes import Route
+from dormouse_router.dialects.ollama import derived, describe
 from dormouse_router.dialects.ollama.answer import Clock
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
-from dormouse_router.dialects.ollama.serve import answer_json, find
+from dormouse_router.dialects.ollama.serve import answer_json, look_up
 from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
 
 VERSION = "0.33.0"
@@ -21,8 +22,6 @@ VERSION = "0.33.0"
 _MAX_BODY = 64 * 1024
 _REFUSED = {
     "/api/push": "models are not pushed from here: publish the weights on the hub, then pull them",
-    "/api/create": "models are not created from files or Modelfiles: apply an InferenceModel, or pull one of the hub",
-    "/api/copy": "models are not copied: add the other name to spec.aliases of the InferenceModel",
     "/api/blobs/{digest}": "blobs are not taken: publish the weights on the hub, then pull them",
 }
 
@@ -38,36 +37,66 @@ class Reading:
         self._gateway, self._store, self._clock = gateway, store, clock
 
     async def tags(self) -> Response:
-        """Every model whose weights are here, newest first, under each of its names."""
+        """Every model whose weights are here and every route over one, newest first, under each of their names."""
         entries = [
             describe.listing(record, name)
             for record in self._gateway.models()
             if record.pulled
             for name in describe.names_listed(record)
         ]
+        for route, parent in self._derived():
+            entries += [derived.listing(route, parent, name) for name in derived.names_listed(route) if parent.pulled]
         return json_response({"models": sorted(entries, key=lambda entry: entry["modified_at"], reverse=True)})
 
     async def ps(self) -> Response:
-        """The models that are awake, or waking, the longest-lived first."""
+        """The models that are awake, or waking, and the routes over them, the longest-lived first."""
         records = [record for record in self._gateway.models() if self._up(record)]
         ends = await asyncio.gather(*(self._gateway.awake_until(record) for record in records))
         now = self._clock.wall()
-        entries = [describe.running(record, end, now) for record, end in zip(records, ends, strict=True)]
+        up = {record.key: describe.running(record, end, now) for record, end in zip(records, ends, strict=True)}
+        entries = list(up.values())
+        for route, parent in self._derived():
+            awake = next((up[record.key] for record in self._gateway.behind(route) if record.key in up), None)
+            if awake is not None:
+                entries.append(derived.running(route, parent, awake))
         return json_response({"models": sorted(entries, key=lambda entry: entry["expires_at"], reverse=True)})
 
     def _up(self, record: Record) -> bool:
         return self._gateway.awake(record) or (record.ready and record.reason == "Waking")
 
+    def _derived(self) -> list[tuple[Route, Record]]:
+        """Every route with the model it is shown as: its first that is there."""
+        found = ((route, self._gateway.behind(route)) for route in self._gateway.routes())
+        return [(route, models[0]) for route, models in found if models]
+
     async def show(self, request: Request) -> None:
         wish = decode(await request.body(), NameRequest)
         name = model_of(wish)
-        record = find(self._gateway, name, to_call=False)
+        found = look_up(self._gateway, name)
         agent = (request.header(b"user-agent") or b"").decode("latin-1")
-        await answer_json(request, describe.show(record, name, agent))
+        if isinstance(found, Record):
+            await answer_json(request, describe.show(found, name, agent))
+            return
+        models = self._gateway.behind(found)
+        if not models:
+            raise Refusal(404, f"model '{name}' not found: the models of its route {found.full_name} are not there")
+        await answer_json(request, derived.show(found, models[0], name, agent))
 
     async def delete(self, http: HttpRequest) -> Response:
         wish = decode(await _body(http.stream()), NameRequest)
-        await self._store.delete(find(self._gateway, model_of(wish), to_call=False))
+        name = model_of(wish)
+        found = look_up(self._gateway, name)
+        if isinstance(found, Route):
+            await self._store.delete_route(found)
+            return Response(status_code=200)
+        users = [
+            r.full_name for r in self._gateway.routes() if r.namespace == found.namespace and found.name in r.models
+        ]
+        if users:
+            # Ollama keeps the layers that others share; here they would be left without weights
+            text = f"model '{name}' is what {', '.join(users)} answer with: delete these first"
+            raise Refusal(409, text, code="conflict")
+        await self._store.delete(found)
         return Response(status_code=200)
 
     def routes(self) -> APIRouter:

@@ -76,7 +76,25 @@ class NameRequest(msgspec.Struct):
     insecure: bool | None = None
 
 
-Request = TypeVar("Request", ChatRequest, GenerateRequest, EmbedRequest, NameRequest)
+class CreateRequest(NameRequest):
+    """What a Modelfile says. License, renderer, parser, requires and info are ignored: the weights' own hold."""
+
+    from_: str | None = msgspec.field(default=None, name="from")
+    files: dict[str, Any] | None = None
+    adapters: dict[str, Any] | None = None
+    quantize: str | None = None
+    template: str | None = None
+    system: str | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[Message] | None = None
+
+
+class CopyRequest(msgspec.Struct):
+    source: str | None = None
+    destination: str | None = None
+
+
+Request = TypeVar("Request", ChatRequest, GenerateRequest, EmbedRequest, NameRequest, CreateRequest, CopyRequest)
 
 
 def decode(body: bytes, kind: type[Request]) -> Request:
@@ -89,7 +107,7 @@ def decode(body: bytes, kind: type[Request]) -> Request:
         raise bad_request(f"invalid request: {error}") from error
 
 
-def model_of(request: ChatRequest | GenerateRequest | EmbedRequest | NameRequest) -> str:
+def model_of(request: Common | NameRequest) -> str:
     """The name the client asks for, as it wrote it."""
     name = request.model or request.name or ""
     if not name:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
+from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.complaints import words_of
 from dormouse_router.dialects.ollama import embeds, names, refit
 from dormouse_router.dialects.ollama.answer import Answer, AnswerError, Clock, Times
@@ -23,16 +24,30 @@ _TRIES = 12
 """Halving a conversation this often leaves one turn of 4,096."""
 
 
-def find(gateway: Gateway, name: str, *, to_call: bool = True) -> Record:
-    """The model that `name` means, in any of its spellings. Refusal 404; `to_call`: it says how to pull."""
-    parsed = names.parse(name)
-    for spelling in dict.fromkeys((name, parsed.listed if parsed else name)):
+def find(gateway: Gateway, name: str, request: Request, body: bytes = b"") -> Record:
+    """The model to call for `name`, in any of its spellings. Refusal 404 that says how to pull it."""
+    for spelling in spellings(name):
         try:
-            return gateway.find(spelling, exact=False)
+            return gateway.find(spelling, exact=False, request=request, body=body)
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
-    raise not_found(name, to_call)
+    raise not_found(name, to_call=True)
+
+
+def look_up(gateway: Gateway, name: str) -> Record | Route:
+    """The model or the route that `name` means, in any of its spellings, to tell or change it. Refusal 404."""
+    for spelling in spellings(name):
+        found = gateway.model(spelling, exact=False) or gateway.route(spelling, exact=False)
+        if found is not None:
+            return found
+    raise not_found(name, to_call=False)
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """As the client wrote it, and as Ollama would list it."""
+    parsed = names.parse(name)
+    return tuple(dict.fromkeys((name, parsed.listed if parsed else name)))
 
 
 async def answer_json(request: Request, fields: dict[str, Any]) -> None:
@@ -48,9 +63,10 @@ class Serving:
     async def chat(self, request: Request) -> None:
         """POST /api/chat. Without messages it loads the model, or unloads it with keep_alive 0."""
         arrived = self._clock.steady()
-        wish = decode(await request.body(), ChatRequest)
+        body = await request.body()
+        wish = decode(body, ChatRequest)
         name = model_of(wish)
-        record = find(self._gateway, name)
+        record = find(self._gateway, name, request, body)
         tell(request, record)
         need_text(record, name, "chat")
         if not wish.messages:
@@ -61,9 +77,10 @@ class Serving:
     async def generate(self, request: Request) -> None:
         """POST /api/generate. Without a prompt it loads the model, or unloads it with keep_alive 0."""
         arrived = self._clock.steady()
-        wish = decode(await request.body(), GenerateRequest)
+        body = await request.body()
+        wish = decode(body, GenerateRequest)
         name = model_of(wish)
-        record = find(self._gateway, name)
+        record = find(self._gateway, name, request, body)
         tell(request, record)
         need_text(record, name, "generate")
         if not (wish.prompt or wish.images or wish.suffix):
@@ -101,9 +118,10 @@ class Serving:
 
         async def handler(request: Request) -> None:
             arrived = self._clock.steady()
-            wish = decode(await request.body(), EmbedRequest)
+            body = await request.body()
+            wish = decode(body, EmbedRequest)
             name = model_of(wish)
-            record = find(self._gateway, name)
+            record = find(self._gateway, name, request, body)
             tell(request, record)
             _need_embedding(record, name)
             texts, stay = embeds.inputs(wish, legacy), keep_alive(wish.keep_alive)
@@ -111,8 +129,8 @@ class Serving:
                 await self._load_only(request, record, stay)
                 await answer_json(request, {"embedding": []} if legacy else {"model": name, "embeddings": []})
                 return
-            body = embeds.body(wish, record, texts)
-            call = Call(record, EMBEDDINGS, body, DIALECT, keep_alive=stay, request_id=request.request_id)
+            wanted = embeds.body(wish, record, texts)
+            call = Call(record, EMBEDDINGS, wanted, DIALECT, keep_alive=stay, request_id=request.request_id)
             call.hold = hold_seconds(request)
             vectors, held = await self._vectors(request, call)
             if legacy:

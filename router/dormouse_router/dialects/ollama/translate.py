@@ -17,8 +17,6 @@ from dormouse_router.gateway import CHAT, COMPLETIONS
 
 _EFFORTS = ("low", "medium", "high", "max")
 _TOP_LOGPROBS = 20
-_LONGEST = 1_000_000
-"""Tokens asked for where the context's length is not known: the engine says what it is, and is asked again."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,11 @@ def _plan(
     chat: bool,
     turns: tuple[context.Turn, ...] | None = None,
 ) -> Plan:
-    sampling = options.sampling(request.options, record.context_length)
+    sampling = options.sampling(request.options, record.context_length, record.defaults)
     body |= {"stream": True, "stream_options": {"include_usage": True}} | sampling.parameters
     templated = "messages" in body
     if not templated:  # completions end after 16 tokens by default; Ollama goes on to the end of the context
-        body.setdefault("max_tokens", record.context_length or _LONGEST)
+        body.setdefault("max_tokens", record.context_length or options.LONGEST)
     think = _think(request.think, record, name) if templated else None
     if think is not None:
         body["chat_template_kwargs"] = {"enable_thinking": think}

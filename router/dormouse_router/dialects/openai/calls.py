@@ -33,7 +33,7 @@ class Passed:
             seen = self._check(body)
         except BadBody as bad:
             raise Refusal(400, str(bad), code=bad.code, param=bad.param) from None
-        record = self._gateway.find(seen.model)
+        record = self._gateway.find(seen.model, request=request, body=body)
         tell(request, record)
         if seen.model != record.name:
             body = splice_model(body, record.name)

@@ -130,8 +130,9 @@ async def test_any_content_type_will_do(client: httpx.AsyncClient, kind: str | N
         ("/api/chat", {**BODY, "think": True}, 400, '"tiny" does not support thinking'),
         ("/api/embed", {"model": "tiny", "input": "x"}, 400, '"tiny" does not support embedding'),
         ("/api/push", {"model": "tiny"}, 501, "publish the weights on the hub"),
-        ("/api/create", {"model": "new", "from": "tiny"}, 501, "apply an InferenceModel"),
-        ("/api/copy", {"source": "tiny", "destination": "b"}, 501, "spec.aliases"),
+        ("/api/create", {"model": "new", "files": {"a.gguf": "sha256:00"}}, 501, "create FROM them"),
+        ("/api/create", {"model": "new"}, 400, "neither 'from' or 'files' was specified"),
+        ("/api/copy", {"source": "nobody", "destination": "b"}, 404, 'model "nobody" not found'),
         ("/api/nonsense", {}, 404, "/api/nonsense"),
     ],
 )
