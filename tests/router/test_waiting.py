@@ -212,19 +212,22 @@ async def test_the_live_stage_is_told(talkative: Stage, engine: Engine) -> None:
         ),
     ]
     await talkative.asleep(rows[0])
-    async with httpx.AsyncClient(base_url=talkative.url) as client:
-        async with client.stream("POST", OPENAI, json=CHAT | {"stream": True}) as answer:
-            async for line in answer.aiter_lines():
-                if not line.startswith(":"):
-                    continue
-                word = line.split(" waited=")[0]
-                if word not in told:
-                    told.append(word)
-                    if len(told) < len(rows):
-                        talkative.cluster.put(Resource.MODELS, rows[len(told)])
-                    else:
-                        assert line.split("eta=")[1] in ("33s", "34s")
-                        talkative.ready(engine)
+    async with (
+        httpx.AsyncClient(base_url=talkative.url) as client,
+        client.stream("POST", OPENAI, json=CHAT | {"stream": True}) as answer,
+    ):
+        async for line in answer.aiter_lines():
+            if not line.startswith(":"):
+                continue
+            word = line.split(" waited=")[0]
+            if word in told:
+                continue
+            told.append(word)
+            if len(told) < len(rows):
+                talkative.cluster.put(Resource.MODELS, rows[len(told)])
+            else:
+                assert line.split("eta=")[1] in ("33s", "34s")
+                talkative.ready(engine)
     assert told == [f": tiny {stage}" for stage in ("Inspecting", "Pulling 43%", "Scheduling", "Starting", "Loading")]
 
 
