@@ -39,8 +39,9 @@ class Serving:
 
     async def messages(self, request: Request) -> None:
         """POST /v1/messages."""
-        wish = decode(await request.body(), MessagesRequest)
-        record = self._gateway.find(wish.model)
+        body = await request.body()
+        wish = decode(body, MessagesRequest)
+        record = self._gateway.find(wish.model, request=request, body=body)
         tell(request, record)
         plan = message_plan(wish, record)
         stream = answer.Stream(plan, wish.model) if plan.stream else None
@@ -83,8 +84,9 @@ class Serving:
 
     async def count_tokens(self, request: Request) -> None:
         """POST /v1/messages/count_tokens. The model's own tokenizer counts, so a model that sleeps is woken."""
-        wish = decode(await request.body(), CountRequest)
-        record = self._gateway.find(wish.model)
+        raw = await request.body()
+        wish = decode(raw, CountRequest)
+        record = self._gateway.find(wish.model, request=request, body=raw)
         tell(request, record)
         async with self._gateway.open(_call(request, record, TOKENIZE, count_plan(wish, record))) as upstream:
             tell(request, upstream.record, upstream.hold_seconds)
