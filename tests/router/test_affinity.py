@@ -1,21 +1,24 @@
 """What choosing is for: turns of a conversation meet the engine that still keeps what it computed for the last one.
 
-A simulation with seeded chance: engines that remember the latest conversations they served, many conversations under
-one system prompt, and a steady number of calls in flight.
+First a simulation with seeded chance: engines that remember the latest conversations they served, many conversations
+under one system prompt, and a steady number of calls in flight. Then sessions, over sockets.
 """
 
 import json
 import random
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import Any
 
+import httpx
 import pytest
 
 from dormouse_router.catalog.catalog import Endpoint
 from dormouse_router.catalog.record import record_from
 from dormouse_router.dataplane.balance import Balancer, bound
 from dormouse_router.gateway import CHAT, EMBEDDINGS, Call
-from tests.router.fakes import model
+from tests.router.conftest import MakeEngine
+from tests.router.fakes import Stage, model
 
 RECORD = record_from(model())
 SYSTEM = {"role": "system", "content": "You are a helpful assistant of the Dormouse project. " * 20}
@@ -80,3 +83,36 @@ def test_conversations_meet_their_engine(engines: int, in_flight: int, wanted: f
     alike, anywhere = hits(CHAT, engines, in_flight), hits(EMBEDDINGS, engines, in_flight)
     assert alike > wanted
     assert alike > anywhere + 0.15
+
+
+SESSION = {"x-dormouse-session": "s-1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "engines"),
+    [
+        ("/v1/chat/completions", {}, SESSION, 1),
+        ("/v1/chat/completions", {"prompt_cache_key": "s-1"}, {}, 1),
+        ("/v1/chat/completions", {}, {}, 3),
+        ("/api/chat", {"stream": False}, SESSION, 1),
+        ("/api/chat", {"stream": False}, {}, 3),
+        ("/v1/messages", {"max_tokens": 9}, SESSION, 1),
+        ("/v1/messages", {"max_tokens": 9}, {}, 3),
+    ],
+)
+async def test_a_session_meets_one_engine_whatever_it_says(
+    world: Stage,
+    client: httpx.AsyncClient,
+    make_engine: MakeEngine,
+    path: str,
+    body: dict[str, Any],
+    headers: dict[str, str],
+    engines: int,
+) -> None:
+    made = [await make_engine() for _ in range(3)]
+    await world.awake(*made)
+    for number in range(24):
+        says = [{"role": "user", "content": f"Question {number}"}]
+        answer = await client.post(path, json={"model": "tiny", "messages": says, **body}, headers=headers)
+        assert answer.status_code == 200
+    assert sum(bool(engine.seen) for engine in made) == engines
