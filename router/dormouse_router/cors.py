@@ -16,11 +16,11 @@ LOCAL = re.compile(
     rb"|(?:app|file|tauri|vscode-webview|vscode-file|chrome-extension|moz-extension|safari-web-extension)://.*"
 )
 _METHODS = b"GET, POST, DELETE, HEAD, OPTIONS"
-_HEADERS = b"authorization, content-type, user-agent, accept, x-requested-with, openai-beta, x-request-id"
-_FAMILIES = (b"x-stainless-", b"x-dormouse-")
+_HEADERS = b"authorization, content-type, user-agent, accept, x-requested-with, openai-beta, x-api-key, x-request-id"
+_FAMILIES = (b"x-stainless-", b"x-dormouse-", b"anthropic-")
 """The SDKs' headers and our own: their lists grow, so those that are asked for are allowed."""
 _MAX_AGE = b"43200"
-_EXPOSED = b"x-request-id, retry-after"
+_EXPOSED = b"x-request-id, request-id, retry-after"
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 

@@ -46,11 +46,13 @@ async def test_a_page_of_this_machine_is_let_in(client: httpx.AsyncClient) -> No
     asked = {
         "origin": "http://localhost:3000",
         "access-control-request-method": "POST",
-        "access-control-request-headers": "content-type, x-stainless-lang, x-dormouse-session, x-else",
+        "access-control-request-headers": "content-type, x-stainless-lang, x-dormouse-session, anthropic-version, x-else",
     }
     before = await client.options("/api/chat", headers=asked)
     assert (before.status_code, before.headers["access-control-allow-origin"]) == (204, "http://localhost:3000")
     assert "x-stainless-lang, x-dormouse-session" in before.headers["access-control-allow-headers"]
+    for allowed in ("anthropic-version", "x-api-key"):
+        assert allowed in before.headers["access-control-allow-headers"]
     assert "x-else" not in before.headers["access-control-allow-headers"]
     for path in ("/api/tags", "/v1/models"):
         answer = await client.get(path, headers={"origin": "http://localhost:3000"})
