@@ -46,7 +46,7 @@ async def test_a_page_of_this_machine_is_let_in(client: httpx.AsyncClient) -> No
     asked = {
         "origin": "http://localhost:3000",
         "access-control-request-method": "POST",
-        "access-control-request-headers": "content-type, x-stainless-lang, x-dormouse-session, anthropic-version, x-else",
+        "access-control-request-headers": "x-stainless-lang, x-dormouse-session, anthropic-version, x-else",
     }
     before = await client.options("/api/chat", headers=asked)
     assert (before.status_code, before.headers["access-control-allow-origin"]) == (204, "http://localhost:3000")
