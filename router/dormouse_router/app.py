@@ -77,6 +77,9 @@ class App:
     async def _ended(self, life: Life) -> None:
         """The task was cancelled: by us for the client's sake, or by the server that stops."""
         if life.gone is None:
+            if not life.request.started:
+                text = "This router is stopping: send the request again, and another one takes it."
+                await self._refuse(life.request, Refusal(503, text, code="router_stopping", retry_after=1.0))
             raise asyncio.CancelledError
         life.task.uncancel()
         if life.gone == "slow":

@@ -128,6 +128,8 @@ class Protocol(HttpToolsProtocol):
     _hosts = 0
     _refusal = b""
     """What came is no request: nothing more is read, and this is said once the answers that are owed are out."""
+    leaving = False
+    """Every answer from now on is its connection's last, so that its client turns to another router."""
     _running: Any = None
     """The cycle whose answer is owed next."""
 
@@ -201,6 +203,19 @@ class Protocol(HttpToolsProtocol):
         else:
             self.idle_since = self.loop.time()
 
+    def leave(self) -> None:
+        """Serve what comes, and let each answer say that it is the last here."""
+        self.leaving = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """No request is waited for any more; one whose head has begun is still served."""
+        self.leave()
+        begun = self.head_since is not None and self._barren
+        if not begun and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+
     def _stay_with_http11(self) -> None:
         """An upgrade was offered that `without_upgrade` did not see (its head came in pieces): the parser expects
         another protocol now, so this request is the connection's last."""
@@ -268,7 +283,7 @@ class Protocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=version != "1.0" and not self.leaving and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:

@@ -42,6 +42,7 @@ class Listener:
         self._state = ServerState()
         self._socket = _listen(host, port)
         self._server: asyncio.Server | None = None
+        self._leaving = False
         self._ticking: asyncio.TimerHandle | None = None
         self.port: int = self._socket.getsockname()[1]
 
@@ -55,12 +56,25 @@ class Listener:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, sock=self._socket, backlog=BACKLOG)
 
+    def leave(self) -> None:
+        """Still accept and serve, but let every answer say that its connection ends with it.
+
+        A client that keeps its connections so moves to another router, and none of its requests meets a connection that
+        is being closed.
+        """
+        self._leaving = True
+        for connection in list(self._state.connections):
+            if isinstance(connection, Protocol):
+                connection.leave()
+
     async def stop(self, seconds: float) -> None:
         """No new connections; those that are open have `seconds` to end, then they are cut."""
         if self._server is None:
             self._socket.close()
             return
         self._server.close()
+        self._leaving = True
+        await asyncio.sleep(0)  # what has arrived by now is read before its connection is taken for idle
         for connection in list(self._state.connections):
             connection.shutdown()
         try:
@@ -79,12 +93,15 @@ class Listener:
     async def _cut(self) -> None:
         for task in list(self._state.tasks):
             task.cancel()
+        # those whose answer has not begun are still told why
+        await asyncio.wait(list(self._state.tasks) or [asyncio.ensure_future(asyncio.sleep(0))], timeout=CANCEL_SECONDS)
         for connection in list(self._state.connections):
             connection.transport.abort()
-        await asyncio.wait(list(self._state.tasks) or [asyncio.ensure_future(asyncio.sleep(0))], timeout=CANCEL_SECONDS)
 
     def _protocol(self) -> Protocol:
-        return Protocol(config=self._config, server_state=self._state, app_state={})
+        made = Protocol(config=self._config, server_state=self._state, app_state={})
+        made.leaving = self._leaving
+        return made
 
     def _tick(self) -> None:
         """Once a second: the Date header of its answers, and an end to heads that do not come."""

@@ -1,7 +1,8 @@
 """The router as one running thing: its watches, its two listeners, and its end.
 
-Owns start and stop order. Stopping: not ready at once, still serving until the cluster has noticed, then no new
-connections, then until the open answers have ended or their time is up, then the last leases.
+Owns start and stop order. Stopping: not ready at once, still serving until the cluster has noticed, each answer as its
+connection's last, then no new connections, then until the open answers have ended or their time is up, then the last
+leases.
 """
 
 import asyncio
@@ -67,6 +68,7 @@ class Router:
             await stop.wait()
             self._draining = True
             log.info("draining", in_flight=self.app.lives.count)
+            self._main.leave()
             await asyncio.sleep(self.settings.drain_delay)
             await self._main.stop(self.settings.drain_seconds)
             await self.plane.close()

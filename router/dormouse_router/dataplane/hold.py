@@ -7,6 +7,7 @@ ready engine as soon as the catalogue does. Bounded per model in calls and secon
 import asyncio
 from collections.abc import Callable
 
+from dormouse_api.conditions import Reason
 from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane.balance import Balancer, back_at
@@ -15,6 +16,8 @@ from dormouse_router.dataplane.health import REACH_SECONDS, unreachable
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.gateway import Call, Refusal, Waiting
 from dormouse_router.settings import Settings
+
+UNHEARD = "The operator has not begun to start it: see that its Deployment runs, then try again."
 
 
 def gone(name: str) -> Refusal:
@@ -53,7 +56,7 @@ def late(record: Record, waited: float, left: float | None) -> Refusal:
     """The refusal of a call that waited for as long as it may, or as it wants to."""
     text = (
         f"The model '{record.name}' did not wake within {waited:.0f} s ({record.stage}: {record.message}) "
-        "The wake goes on: try again later."
+        f"{'The wake goes on: try again later.' if record.reason != Reason.SCALED_TO_ZERO else UNHEARD}"
     )
     return Refusal(503, text, code="model_loading", retry_after=retry_after(left))
 
