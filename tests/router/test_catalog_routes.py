@@ -57,7 +57,7 @@ def test_the_oldest_has_the_name_whatever_its_kind(exact: bool) -> None:
     for order in (objects, objects[::-1]):
         made = catalog(*order)
         routed = {name: hit.name for name in ("both", "early", "late") if (hit := made.find_route(name, exact=exact))}
-        named = {name: hit.record.name for name in ("both", "early", "late") if (hit := made.find(name, exact=exact))}
+        named = {name: own.record.name for name in ("both", "early", "late") if (own := made.find(name, exact=exact))}
         assert (routed, named) == ({"both": "first", "early": "first"}, {"late": "second"})
         assert made.find("default/second", exact=exact)
         assert made.find_route("default/third", exact=exact)
