@@ -12,7 +12,7 @@ import msgspec
 from pydantic import ValidationError
 
 from dormouse_api.names import MAX_ROUTE_NAME, digest
-from dormouse_api.route import CannedMessage, Defaults, InferenceRouteSpec, Role, Variant
+from dormouse_api.route import Defaults, InferenceRouteSpec, Role, Variant
 from dormouse_router.catalog.record import NOTHING, Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.ollama import describe, names, options
@@ -25,6 +25,7 @@ _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-
 _LONGEST_SLUG = 50
 _FIELDS = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
 """Ollama's names of those defaults that are called otherwise here."""
+_AT_LEAST = {"num_predict": 1, "seed": 0}
 REFUSED = {
     "files": "models are not created from files: publish the weights on the hub and pull them, then create FROM them",
     "adapters": "adapters are not taken: publish the merged weights on the hub and pull them",
@@ -75,7 +76,7 @@ def created(wish: CreateRequest, source: Record | Route, template: str) -> Infer
         merged = Defaults.model_validate({**dict(spec.defaults or NOTHING), **changes})
     except ValidationError as error:
         first = error.errors()[0]
-        raise bad_request(f"{'.'.join(map(str, first['loc']))} is out of range: {first['msg']}") from error
+        raise bad_request(f"invalid {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     return spec.model_copy(update={"defaults": merged if merged != NOTHING else None})
 
 
@@ -86,28 +87,26 @@ def parameters_from(given: Mapping[str, Any] | None) -> dict[str, Any]:
         wish["stop"] = [wish["stop"]]
     fields: dict[str, Any] = {}
     for name, value in options.checked(wish).items():
-        if name in options.of_route_names:
+        if name in options.OF_ROUTE:
             fields[_FIELDS.get(name, name)] = _default(name, value)
     return fields
 
 
 def _default(name: str, value: Any) -> Any:
-    if name in ("num_predict", "seed"):
-        return value if value >= (name == "num_predict") else None
+    if name in _AT_LEAST:  # below it: no limit, or another seed every time, as without one
+        return value if value >= _AT_LEAST[name] else None
     if name == "stop":
         return value or None
     return options.sent(name, value)
 
 
-def _canned(message: Message) -> CannedMessage:
+def _canned(message: Message) -> dict[str, str]:
     if message.images or message.tool_calls or not isinstance(message.content, str):
         raise bad_request("messages of a created model hold text only: leave out images and tool calls")
-    try:
-        role = Role(message.role.lower())
-    except ValueError:
-        text = f'invalid role "{message.role}": must be one of system, user or assistant'
-        raise bad_request(text) from None
-    return CannedMessage(role=role, content=message.content)
+    role = message.role.lower()
+    if role not in set(Role):
+        raise bad_request(f'invalid role "{message.role}": must be one of system, user or assistant')
+    return {"role": role, "content": message.content}
 
 
 def layers(wish: CreateRequest, parent: Record) -> list[dict[str, str]]:

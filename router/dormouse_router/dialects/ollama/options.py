@@ -85,6 +85,8 @@ _SENT: dict[str, Callable[[float], float]] = {
     "frequency_penalty": lambda value: min(2.0, max(-2.0, value)),
 }
 """What the engine gets. Ollama takes any number, the engine refuses some: those become the nearest it takes."""
+OF_ROUTE = frozenset((*_SENT, "num_predict", "seed", "stop"))
+"""The options a route can hold."""
 
 
 def sent(name: str, value: float) -> float:
@@ -107,10 +109,6 @@ def of_route(defaults: Defaults) -> dict[str, object]:
         "stop": defaults.stop,
     }
     return {name: value for name, value in options.items() if value is not None}
-
-
-of_route_names = frozenset((*_SENT, "num_predict", "seed", "stop"))
-"""The options a route can hold."""
 
 
 def checked(options: Mapping[str, object] | None) -> dict[str, object]:
