@@ -86,8 +86,10 @@ class Accepted(Side):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._open_sides.add(self)
-        self.transport.pause_reading()
-        self._dialling = asyncio.get_running_loop().create_task(self._join())
+        loop = asyncio.get_running_loop()
+        # Later, because before Python 3.11.4 the loop begins to read right after this method, paused or not.
+        loop.call_soon(self.transport.pause_reading)
+        self._dialling = loop.create_task(self._join())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open_sides.discard(self)

@@ -178,6 +178,39 @@ async def test_nobody_upstream_is_a_reset() -> None:
     await asyncio.sleep(0)  # the loop closes a listening socket one turn later
 
 
+async def test_what_a_client_says_before_its_partner_is_there_is_kept() -> None:
+    """Fails without its remedy on Python 3.11.2, which begins to read whatever `connection_made` says."""
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.read())
+        writer.close()
+
+    upstream = await asyncio.start_server(hear, "127.0.0.1", 0)
+    address = upstream.sockets[0].getsockname()
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def dial() -> socket.socket:
+        asked.set()
+        await go.wait()
+        return await connect(address)
+
+    listener = bind_loopback(0)
+    loop = asyncio.get_running_loop()
+    front = await loop.create_server(lambda: Accepted(dial, set()), sock=listener)
+    with socket.create_connection(listener.getsockname()) as client:
+        client.sendall(b"early")
+        client.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(10):
+            await asked.wait()
+            for _ in range(5):  # turns of the loop in which it could read
+                await asyncio.sleep(0)
+            go.set()
+            assert await heard == b"early"
+    front.close()
+    upstream.close()
+
+
 async def test_a_slow_reader_holds_back_the_writer_and_loses_nothing() -> None:
     go_on = asyncio.Event()
     received = 0
