@@ -4,9 +4,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from dormouse_router.catalog.record import Record
+from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.openai import calls
 from dormouse_router.dialects.openai.errors import refuse
-from dormouse_router.gateway import Dialect, Gateway, ModelStore, Refusal
+from dormouse_router.gateway import Dialect, Gateway, ModelStore
 from dormouse_router.settings import Settings
 
 
@@ -22,26 +23,34 @@ def _models(gateway: Gateway) -> APIRouter:
     @router.head("/v1/models", include_in_schema=False)
     @router.get("/v1/models")
     async def list_models() -> Response:
-        """Every model, asleep or awake. Listing wakes nothing."""
+        """Every model and every route, asleep or awake. Listing wakes nothing."""
         cards = [calls.card(record, _id(gateway, record)) for record in gateway.models()]
+        cards += [_route_card(gateway, route, _id(gateway, route)) for route in gateway.routes()]
         return _json({"object": "list", "data": cards})
 
     @router.head("/v1/models/{name:path}", include_in_schema=False)
     @router.get("/v1/models/{name:path}")
     async def show_model(name: str) -> Response:
         """One model, by any of its names, which may hold slashes."""
+        route = gateway.route(name)
+        if route is not None and gateway.model(name) is None:
+            return _json(_route_card(gateway, route, name))
         return _json(calls.card(gateway.find(name), name))
 
     return router
 
 
-def _id(gateway: Gateway, record: Record) -> str:
-    """The shortest name that means this model: of two with one name, the younger goes by its namespace too."""
-    try:
-        mine = gateway.find(record.name).key == record.key
-    except Refusal:
-        mine = False
-    return record.name if mine else record.full_name
+def _id(gateway: Gateway, listed: Record | Route) -> str:
+    """The shortest name that means it: of two with one name, the younger goes by its namespace too."""
+    found = gateway.model(listed.name) if isinstance(listed, Record) else gateway.route(listed.name)
+    return listed.name if found is not None and found.key == listed.key else listed.full_name
+
+
+def _route_card(gateway: Gateway, route: Route, name: str) -> dict[str, object]:
+    """A route in the lists: as long a context as all of its models take."""
+    lengths = [record.context_length for record in gateway.behind(route) if record.context_length]
+    extra = {"max_model_len": min(lengths)} if lengths else {}
+    return {"id": name, "object": "model", "created": int(route.created), "owned_by": "dormouse", **extra}
 
 
 def _json(value: object) -> Response:
