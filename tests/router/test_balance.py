@@ -1,8 +1,6 @@
-"""Choosing: least in flight, the ring and its bound, and what of a body makes a key."""
+"""Choosing: least in flight, and the ring and its bound. What makes a key is in `test_prefix.py`."""
 
-import json
 from collections import Counter
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,8 +9,8 @@ from hypothesis import strategies as st
 from dormouse_router.catalog.catalog import Endpoint
 from dormouse_router.catalog.record import record_from
 from dormouse_router.dataplane import balance
-from dormouse_router.dataplane.balance import Balancer, Ring, back_at, bound, pick, prefix
-from dormouse_router.gateway import CHAT, COMPLETIONS, EMBEDDINGS, Call
+from dormouse_router.dataplane.balance import Balancer, Ring, back_at, bound, pick
+from dormouse_router.gateway import CHAT, EMBEDDINGS, Call
 from tests.router.fakes import model
 
 RECORD = record_from(model())
@@ -31,18 +29,6 @@ def endpoints(*in_flight: int, avoid: tuple[int, ...] = (), closed: tuple[int, .
 
 def keyed(key: bytes) -> Call:
     return Call(RECORD, CHAT, b"{}", "openai", session=key)
-
-
-def chat(*messages: Any, **fields: Any) -> bytes:
-    return json.dumps({"model": "tiny", "messages": list(messages), **fields}).encode()
-
-
-def user(content: Any) -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-def system(content: str) -> dict[str, Any]:
-    return {"role": "system", "content": content}
 
 
 # ------------------------------------------------------------------ least in flight
@@ -204,7 +190,7 @@ def test_the_ring_is_made_once_per_change_and_never_for_one_endpoint(monkeypatch
     monkeypatch.setattr(balance, "Ring", Counted)
     monkeypatch.setattr(balance, "prefix", noted)
     balancer, one, two, three = Balancer(), endpoints(0), endpoints(0, 0), endpoints(0, 0, 0)
-    call = Call(RECORD, CHAT, chat(user("hi")), "openai")
+    call = Call(RECORD, CHAT, b'{"messages":[{"role":"user","content":"hi"}]}', "openai")
     assert balancer.choose((), call, 1.0) is None
     for made in (one, three, three, three, one, two, two):
         assert balancer.choose(made, call, 1.0) in made
@@ -212,85 +198,9 @@ def test_the_ring_is_made_once_per_change_and_never_for_one_endpoint(monkeypatch
     assert len(keys) == 5
 
 
-# ------------------------------------------------------------------ keys
-
-
-LONG = "You are a helpful assistant. " * 100
-FIRST = (system("Be brief."), user("Capital of France?"))
-NEXT = (*FIRST, {"role": "assistant", "content": "Paris."}, user("And of Spain?"))
-
-
-def turned(message: dict[str, Any]) -> dict[str, Any]:
-    """The same message with its role last."""
-    return {"content": message["content"], "role": message["role"]}
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (chat(*FIRST), chat(*NEXT)),
-        (chat(*FIRST, temperature=0.1), chat(*FIRST, temperature=0.9, stream=True)),
-        (chat(*FIRST), b'{"model": "another"' + chat(*NEXT)[len(b'{"model": "tiny"') :]),
-        (chat(user("Hi")), chat(user("Hi"), {"role": "assistant", "content": "Hello."}, user("{"))),
-        (chat(system(LONG), user("Hi")), chat(system(LONG), user("Hi"), user("again"))),
-        (chat(system(LONG), user("x" * 500)), chat(system(LONG), user("x" * 500), user("again"))),
-        (chat(user('say "{}" and }')), chat(user('say "{}" and }'), user("again"))),
-        (chat(user([{"type": "text", "text": "Hi"}])), chat(user([{"type": "text", "text": "Hi"}]), user("again"))),
-        (chat(turned(user("Hi"))), chat(turned(user("Hi")), turned(user("again")))),
-        (chat(*map(turned, FIRST)), chat(*map(turned, NEXT))),
-        (chat(system(LONG)), chat(system(LONG), temperature=1)),
-    ],
-)
-def test_turns_of_one_conversation_have_one_key(one: bytes, other: bytes) -> None:
-    assert prefix(CHAT, one) == prefix(CHAT, other) != b""
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (chat(user("Capital of France?")), chat(user("Capital of Spain?"))),
-        (chat(system("Be brief."), user("Hi")), chat(system("Be rude."), user("Hi"))),
-        (chat(system(LONG), user("Capital of France?")), chat(system(LONG), user("Capital of Spain?"))),
-        (chat(user("a" * 200)), chat(user("a" * 199 + "b"))),
-        (chat(turned(user("Hi"))), chat(turned(user("Ho")))),
-    ],
-)
-def test_prompts_that_begin_otherwise_have_another(one: bytes, other: bytes) -> None:
-    assert prefix(CHAT, one) != prefix(CHAT, other)
-
-
-def test_of_a_long_prompt_only_the_beginning_counts() -> None:
-    body = chat(system("x" * 220_000), user("Hi"))
-    assert len(prefix(CHAT, body)) == balance.HEAD_BYTES
-    body = chat(system("x" * 10_000), user("y" * 220_000))
-    assert len(prefix(CHAT, body)) == balance.HEAD_BYTES + balance.WORDS_BYTES
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "key"),
-    [
-        (COMPLETIONS, b'{"model":"tiny","prompt":"Once upon","max_tokens":5}', b':"Once upon'),
-        (COMPLETIONS, b'{"model":"tiny","prompt": ["Once", "upon"]}', b': ["Once'),
-        (COMPLETIONS, b'{"model":"tiny"}', b""),
-        (COMPLETIONS, b'{"prompt":"' + b"x" * 9000 + b'"}', b':"' + b"x" * 510),
-        (COMPLETIONS, b'{"prompt":[1,2,3]}', b":[1,2,3]}"),
-        (EMBEDDINGS, b'{"model":"tiny","input":"a","messages":"b"}', b""),
-        (CHAT, b'{"model":"tiny"}', b""),
-        (CHAT, b"", b""),
-    ],
-)
-def test_what_counts_of_other_bodies(path: str, body: bytes, key: bytes) -> None:
-    assert prefix(path, body) == key
-
-
-@given(st.binary(max_size=400), st.sampled_from([CHAT, COMPLETIONS, EMBEDDINGS]))
-def test_any_bytes_have_a_short_key(body: bytes, path: str) -> None:
-    assert len(prefix(path, b'"messages""prompt"' + body)) <= balance.HEAD_BYTES + balance.WORDS_BYTES
-
-
 def test_the_session_is_the_key_where_there_is_one() -> None:
     made, balancer = endpoints(0, 0, 0, 0), Balancer()
-    bodies = [chat(user(f"question {number}")) for number in range(40)]
+    bodies = [b'{"messages":[{"role":"user","content":"%d"}]}' % number for number in range(40)]
     alone = {id(balancer.choose(made, Call(RECORD, CHAT, body, "openai"), 1.0)) for body in bodies}
     joined = {id(balancer.choose(made, Call(RECORD, CHAT, body, "openai", session=b"s"), 1.0)) for body in bodies}
     assert len(alone) == 4
