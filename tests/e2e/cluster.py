@@ -32,6 +32,7 @@ GROUPS = {
     "deployments": "apis/apps/v1",
     "leases": "apis/coordination.k8s.io/v1",
     "inferencemodels": "apis/dormouse.dev/v1alpha1",
+    "inferenceroutes": "apis/dormouse.dev/v1alpha1",
     "runtimeprofiles": "apis/dormouse.dev/v1alpha1",
 }
 MANAGER = "e2e"
