@@ -76,6 +76,7 @@ def test_what_the_user_leaves_out_is_filled_in_where_he_can_see_it(installed: Co
         "idleSeconds": 300,
         "holdSeconds": 600,
         "maxHeld": 512,
+        "waitComments": "Auto",
     }
 
 
@@ -93,6 +94,7 @@ BAD_MODELS: dict[str, tuple[Object, str]] = {
     "quantization": (model(quantization="int3"), 'supported values: "auto"'),
     "min over max": (model(scaling={"minReplicas": 2}), "raise maxReplicas or lower minReplicas"),
     "idle": (model(scaling={"idleSeconds": 0}), "greater than or equal to 1"),
+    "comments": (model(scaling={"waitComments": "on"}), 'supported values: "Auto", "On", "Off"'),
     "claim and size": (model(storage={"existingClaim": "c", "size": "1Gi"}), "remove storage.size"),
     "size": (model(storage={"size": "lots"}), "spec.storage.size"),
     "name": (model("a.b"), "put any other name into spec.aliases"),

@@ -95,12 +95,17 @@ def test_a_start_is_told_stage_by_stage_and_recorded(kubelet: Kubelet, models: M
             ).model_dump_json()
 
         answers["/state"] = state(Stage.LOADING)
-        until(lambda: "loading" in models.condition("riser", "RuntimeAvailable").get("message", ""))
+        starting = until(lambda: (s := models.status("riser").get("starting", {})).get("engine") and s)
+        assert [stage["stage"] for stage in starting["stages"]][-2:] == ["started", "loading"]
+        assert starting["stages"][-1]["atMilliseconds"] == 2000
+        assert "loading" in models.condition("riser", "RuntimeAvailable")["message"]
         answers["/state"] = state(Stage.READY)
         gate[0] = running(ready=True)
         models.await_reason("riser", "Serving")
         (start,) = until(lambda: models.status("riser").get("coldStarts"))
-    assert start["engine"] == "transformers"
+    assert "starting" not in models.status("riser")
+    assert (start["engine"], start["passed"]) == ("transformers", ["vllm"])
+    assert start["profile"] == models.status("riser")["profile"]
     stages = {s["stage"]: s["atMilliseconds"] for s in start["stages"]}
     assert stages["requested"] == 0
     assert stages["ready"] == 4500

@@ -9,9 +9,12 @@ from dormouse_api.results import Progress
 from dormouse_api.runtime import Stage, StageAt
 from dormouse_api.status import ColdStart, InferenceModelStatus, PullStatus, Starting
 from dormouse_operator import status
+from dormouse_operator.decide import coldstart
 from dormouse_operator.observed import Model, Observed, Pod, Runtime
 from dormouse_operator.plan import jobs
 from dormouse_operator.plan.model import plan
+from dormouse_operator.queue import Key
+from tests.operator.bench import Bench
 from tests.operator.builders import (
     COMMIT,
     NOW,
@@ -136,3 +139,37 @@ def test_a_copy_tells_its_progress_like_a_pull() -> None:
     assert seen.quantize == PullStatus(
         stage="quantizing", bytes=250, total=1000, bytes_per_second=50, eta_seconds=15, percent=25
     )
+
+
+async def test_a_wake_costs_one_write_per_stage_however_often_its_pod_is_asked(bench: Bench) -> None:
+    key, world = Key("ns", "tiny"), bench.world
+    world.model("tiny")
+    await bench.settle()
+    began = len(world.writes)
+    world.wake("tiny", 600)
+    await bench.work()
+    assert [stage["stage"] for stage in bench.status()["starting"]["stages"]] == ["requested"]
+    template = world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"]
+    status: dict[str, Any] = {
+        "phase": "Running",
+        "podIP": "10.0.0.2",
+        "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": coldstart.stamp(world.now)}],
+        "containerStatuses": [{"name": "runtime", "state": {"running": {"startedAt": coldstart.stamp(world.now)}}}],
+    }
+    world.put("Pod", "ns", "tiny-runtime-0", metadata=template["metadata"], status=status)
+    timeline: list[StageAt] = []
+    for stage in (Stage.STARTING, Stage.IMPORTING, Stage.LOADING, Stage.WARMING, Stage.READY):
+        if stage is Stage.READY:
+            ready = {"type": "Ready", "status": "True", "lastTransitionTime": coldstart.stamp(world.now)}
+            world.put("Pod", "ns", "tiny-runtime-0", status=status | {"conditions": [*status["conditions"], ready]})
+        timeline.append(StageAt(stage=stage, at=world.now))
+        bench.quiet.answers[key] = state(stage, timeline=tuple(timeline))
+        for _ in range(5):
+            world.now += 1
+            await bench.reconciler.look(key)
+        if stage is not Stage.READY:
+            assert bench.status()["starting"]["stages"][-1]["stage"] == coldstart.NAMES.get(stage, stage.value)
+    assert "starting" not in bench.status()
+    assert [start["profile"] for start in bench.status()["coldStarts"]] == [bench.status()["profile"]]
+    told = [verb for kind, verb, _ in world.writes[began:] if kind == "InferenceModel" and verb == "status"]
+    assert len(told) == 6  # asked for, starting, importing, loading, warming, ready

@@ -16,7 +16,7 @@ KEEP = 5
 SAME_WAKE = 60.0
 """A pod made later than this after the wake is a replacement: its start counts from its own creation."""
 
-_STAGE_NAMES = {Stage.STARTING: "started"}
+NAMES = {Stage.STARTING: "started"}
 """The supervisor's first moment is the container's start, told more exactly than the kubelet does."""
 
 
@@ -80,7 +80,7 @@ def _stages(base: float, pod: Pod | None, state: RuntimeState | None) -> list[St
     if pod is not None:
         points += [("created", pod.created), ("scheduled", pod.scheduled_at)]
     if state is not None:
-        points += [(_STAGE_NAMES.get(entry.stage, entry.stage.value), entry.at) for entry in state.timeline]
+        points += [(NAMES.get(entry.stage, entry.stage.value), entry.at) for entry in state.timeline]
     stages: list[StageTime] = []
     latest = 0
     for name, at in points:
