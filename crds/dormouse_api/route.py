@@ -58,7 +58,8 @@ class Sticky(ApiObject):
 
     by: StickyBy
     """User: `user` or `safety_identifier` of OpenAI's API, `metadata.user_id` of Anthropic's. Session: the header
-    x-dormouse-session. Header: the header named below. A call without it goes by weight alone."""
+    x-dormouse-session, else `prompt_cache_key` of OpenAI's API. Header: the header named below. A call without any goes
+    by weight alone."""
     header: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] | None = None
     """A request header, in any case."""
 

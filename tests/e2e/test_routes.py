@@ -1,4 +1,4 @@
-"""Routes in a whole cluster: two models behind one name, each woken by its share; names that Ollama's client derives."""
+"""Routes in a whole cluster: two models behind one name, each woken by its share; names that Ollama derives."""
 
 import asyncio
 import json

@@ -95,6 +95,7 @@ HEADERS = {b"x-dormouse-session": b"s1", b"x-tenant": b"t1"}
         (USER, {"metadata": {"other": 1}}, b""),
         (USER, {}, b""),
         ({"by": "Session"}, {"user": "u"}, b"s1"),
+        ({"by": "Session"}, {"prompt_cache_key": "p"}, b"s1"),
         (HEADER, {"user": "u"}, b"t1"),
         ({"by": "Header", "header": "x-none"}, {"user": "u"}, b""),
     ],
@@ -102,6 +103,11 @@ HEADERS = {b"x-dormouse-session": b"s1", b"x-tenant": b"t1"}
 def test_what_keeps_a_caller_on_one_variant(sticky: Any, body: dict[str, Any], key: bytes) -> None:
     made = route(("a", 1), **({"sticky": sticky} if sticky else {}))
     assert sticky_key(made, HEADERS.get, json.dumps(body).encode()) == key
+
+
+def test_a_session_may_be_named_in_the_body() -> None:
+    made = route(("a", 1), sticky={"by": "Session"})
+    assert sticky_key(made, {}.get, b'{"prompt_cache_key":"p","user":"u"}') == b"p"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"user":"' + b"u", b"[" * 5000])

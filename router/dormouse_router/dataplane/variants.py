@@ -60,13 +60,14 @@ class _Metadata(msgspec.Struct):
     user_id: str | None = None
 
 
-class _User(msgspec.Struct):
+class _Caller(msgspec.Struct):
+    prompt_cache_key: str | None = None
     safety_identifier: str | None = None
     user: str | None = None
     metadata: _Metadata | None = None
 
 
-_user = msgspec.json.Decoder(_User)
+_caller = msgspec.json.Decoder(_Caller)
 
 
 def sticky_key(route: Route, header: Callable[[bytes], bytes | None], body: bytes) -> bytes:
@@ -77,15 +78,14 @@ def sticky_key(route: Route, header: Callable[[bytes], bytes | None], body: byte
     if sticky.by is StickyBy.HEADER:
         return header((sticky.header or "").lower().encode()) or b""
     if sticky.by is StickyBy.SESSION:
-        return header(SESSION) or b""
-    return _user_of(body)
-
-
-def _user_of(body: bytes) -> bytes:
-    """OpenAI's `safety_identifier`, else its `user`, else Anthropic's `metadata.user_id`."""
-    try:
-        said = _user.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return b""  # the dialect has checked what it needs of the body; this is none of it
+        return header(SESSION) or (_said(body).prompt_cache_key or "").encode()
+    said = _said(body)
     user = said.safety_identifier or said.user or (said.metadata.user_id if said.metadata else None)
     return (user or "").encode()
+
+
+def _said(body: bytes) -> _Caller:
+    try:
+        return _caller.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Caller()  # the dialect has checked what it needs of the body; this is none of it
