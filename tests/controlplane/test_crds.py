@@ -77,7 +77,6 @@ def test_what_the_user_leaves_out_is_filled_in_where_he_can_see_it(installed: Co
         "holdSeconds": 600,
         "maxHeld": 512,
         "waitComments": "Auto",
-        "waitComments": "Auto",
     }
 
 
