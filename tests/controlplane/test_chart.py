@@ -9,6 +9,9 @@ from dev import manifests
 from dev.cluster.controlplane import ControlPlane
 from dev.generate import drifted
 from dormouse_api.names import MAX_MODEL_NAME, RUN_AS_USER
+from dormouse_router.listener import CANCEL_SECONDS
+from dormouse_router.serve import OPS_SECONDS
+from dormouse_router.settings import Settings
 
 Object = dict[str, Any]
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -114,6 +117,29 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_name(option: str, words: 
     done = manifests.helm("template", "dormouse", str(manifests.CHART), "--set", option, check=False)
     assert done.returncode != 0
     assert words in done.stderr
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_rolling_update_of_the_router_loses_no_request(replicas: int) -> None:
+    """What the cluster must leave the router: a new pod before the old one goes, and the time its drain takes."""
+    objects = render("--set", f"router.replicas={replicas},router.drainDelaySeconds=7,router.drainSeconds=100")
+    router = next(o for o in of_kind(objects, "Deployment") if o["metadata"]["name"] == "dormouse-router")
+    assert router["spec"]["replicas"] == replicas
+    assert router["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    pod = router["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    env = {item["name"]: item.get("value", "") for item in container["env"]}
+    settings = Settings.from_env(env)
+    assert (settings.drain_delay, settings.drain_seconds) == (7.0, 100.0)
+    ends = settings.drain_delay + settings.drain_seconds + CANCEL_SECONDS + OPS_SECONDS
+    assert pod["terminationGracePeriodSeconds"] >= ends + 3  # the last leases are written then
+    assert "lifecycle" not in container
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ops"}
+    assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
+    budgets = [o["spec"] for o in of_kind(objects, "PodDisruptionBudget")]
+    labels = router["spec"]["selector"]["matchLabels"]
+    # one replica must not keep a node from being drained
+    assert budgets == ([{"maxUnavailable": 1, "selector": {"matchLabels": labels}}] if replicas > 1 else [])
 
 
 def test_the_real_api_server_takes_every_object(plane: ControlPlane, objects: list[Object]) -> None:
