@@ -24,7 +24,8 @@ class Characters:
         if any(message.get("role") == "bad" for message in messages):
             raise ValueError("the model's chat template refuses these messages: no such role")
         tools = "".join(f"[{tool['function']['name']}]" for tool in options.get("tools") or ())
-        return self.encode(tools + "".join(f"{message['role']}:{message['content']}\n" for message in messages))
+        talk = tools + "".join(f"{message['role']}:{message['content']}\n" for message in messages)
+        return self.encode(talk.removesuffix("\n") if options.get("continue_final_message") else talk)
 
 
 class Parrot:

@@ -71,6 +71,11 @@ async def test_a_chat_streamed(client: httpx.AsyncClient) -> None:
     assert last["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
     assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 15)
     assert len({event["id"] for event in (first, *middle, last, usage)}) == 1
+    assert "usage" not in first
+    body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    counts = [event["usage"] for event in events((await client.post("/v1/chat/completions", json=body)).text)]
+    assert {count["prompt_tokens"] for count in counts} == {8}
+    assert counts[0]["completion_tokens"] == 0 < counts[-1]["completion_tokens"] == 7
 
 
 async def test_completions_whole_and_streamed(client: httpx.AsyncClient) -> None:
@@ -227,6 +232,8 @@ async def test_tokens_are_counted_as_a_chat_would_count_them(client: httpx.Async
     answer = (await client.post("/v1/chat/completions", json=chat(**asked))).json()
     assert counted["count"] == len(counted["tokens"]) == answer["usage"]["prompt_tokens"]
     assert counted["max_model_len"] == 200
+    begun = (await client.post("/tokenize", json={**asked, "continue_final_message": True})).json()
+    assert begun["count"] == counted["count"] - 1  # the turn does not end, so that the answer goes on with it
     plain = (await client.post("/tokenize", json={"prompt": "süß"})).json()
     assert plain["count"] == 5
     for body, status in (({}, 400), ({"prompt": "a", **asked}, 400), ({"model": "other", "prompt": "a"}, 404)):

@@ -19,8 +19,8 @@ class Blocks:
         self._call: int | None = None
         """The engine's number of the call that is being told."""
         self._known: set[int] = set()
-        self._early = ""
-        """Arguments that came before the name of their call."""
+        self._name = self._early = ""
+        """Of a call whose block has not begun: it begins when its arguments turn out to be an object."""
         self.called = False
         """Whether a tool was called."""
 
@@ -46,40 +46,52 @@ class Blocks:
             if delta.index in self._known:
                 raise AnswerError("the engine mixed up its tool calls: send the request again")
             self._known.add(delta.index)
-            self._call, self._early = delta.index, ""
+            self._call, self._name, self._early = delta.index, "", ""
         function = delta.function
         if function is None:
             return out
-        arguments = function.arguments or ""
-        if self._kind != "tool_use":
-            self._early += arguments
-            if not function.name:
-                return out
-            arguments = self._early
-            out += self._begin("tool_use", {"id": shapes.tool_id(), "name": function.name})
-            self.called = True
-        return out + self._tell(arguments) if arguments else out
+        if self._kind == "tool_use":
+            return out + self._tell(function.arguments) if function.arguments else out
+        self._name = self._name or function.name or ""
+        self._early += function.arguments or ""
+        if self._name and self._early.lstrip().startswith("{"):
+            out += self._begin_call() + self._tell(self._early)
+        return out
 
     def close(self) -> bytes:
-        """The open block ends, if one is open."""
-        kind, self._kind = self._kind, None
+        """The open block ends, if one is open; a call that was no object of arguments is told as text."""
+        begun = self._begin_late() if self._kind is None and self._call is not None else b""
+        kind, self._kind, self._call = self._kind, None, None
         if kind is None:
-            return b""
-        self._call = None
+            return begun
         signed = shapes.Deltas("signature", self._index)(self._signature) if kind == "thinking" else b""
-        return signed + shapes.stop(self._index)
+        return begun + signed + shapes.stop(self._index)
 
     def end(self) -> bytes:
         """Nothing more comes. An answer of white space only is told at last."""
+        last = self.close()
         if self._index < 0 and self._blank:
-            return self._begin("text") + self._tell(self._blank) + self.close()
-        return self.close()
+            last += self._begin("text") + self._tell(self._blank) + self.close()
+        return last
 
-    def _begin(self, kind: str, tool: dict[str, str] | None = None) -> bytes:
-        call = self._call
-        ended = self.close()
-        self._call = call if kind == "tool_use" else None
+    def _begin_late(self) -> bytes:
+        """A call of which no more comes: without arguments, or with what nobody can run."""
+        if self._name and not self._early.strip():
+            return self._begin_call()
+        spoilt = f"{self._name}({self._early})" if self._name else self._early
+        self._call = None
+        return self._begin("text") + self._tell(spoilt) if spoilt else b""
+
+    def _begin_call(self) -> bytes:
+        self.called = True
+        return self._start("tool_use", {"id": shapes.tool_id(), "name": self._name})
+
+    def _begin(self, kind: str) -> bytes:
+        return self.close() + self._start(kind)
+
+    def _start(self, kind: str, tool: dict[str, str] | None = None) -> bytes:
+        """A block begins where none is open."""
         self._kind = kind
         self._index += 1
         self._tell = shapes.Deltas(kind, self._index)
-        return ended + shapes.start(kind, self._index, tool)
+        return shapes.start(kind, self._index, tool)

@@ -18,8 +18,6 @@ from dormouse_runtime.engines.openai import wire
 from dormouse_runtime.engines.openai.choice import Ask
 from dormouse_runtime.engines.openai.types import ChatRequest, Common, CompletionRequest, TokenizeRequest
 
-TEMPLATE_FIELDS = ("add_generation_prompt", "continue_final_message", "tools")
-
 
 class ApiError(Exception):
     """A refusal: status, OpenAI's type and code, and the words."""
@@ -59,7 +57,7 @@ def create_app(served: Served) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         with _Place(served) as place:
-            prompts = [await _by_template(served, body.messages, body.chat_template_kwargs, body.wanted_tools)]
+            prompts = [await _by_template(served, body.messages, body.template_options)]
             return await _respond(served, body, prompts, request, place)
 
     @app.post("/v1/completions")
@@ -73,7 +71,7 @@ def create_app(served: Served) -> FastAPI:
         _own(served, body.model)
         with _Place(served):
             if body.messages is not None:
-                tokens = await _by_template(served, body.messages, body.chat_template_kwargs, body.tools)
+                tokens = await _by_template(served, body.messages, body.template_options)
             else:
                 tokens = await _plain_prompt(served, body.prompt or "")
         return {"count": len(tokens), "max_model_len": served.max_model_len, "tokens": tokens}
@@ -182,11 +180,8 @@ def _sampling(served: Served, body: Common, max_tokens: int) -> Sampling:
     )
 
 
-async def _by_template(
-    served: Served, messages: list[dict[str, Any]], kwargs: dict[str, Any] | None, tools: list[dict[str, Any]] | None
-) -> list[int]:
-    given = {key: value for key, value in (kwargs or {}).items() if key not in TEMPLATE_FIELDS}
-    return await _tokenize(served, lambda: served.tokenizer.chat(messages, {**given, "tools": tools or None}))
+async def _by_template(served: Served, messages: list[dict[str, Any]], options: dict[str, Any]) -> list[int]:
+    return await _tokenize(served, lambda: served.tokenizer.chat(messages, options))
 
 
 async def _plain_prompt(served: Served, prompt: str | list[int]) -> list[int]:

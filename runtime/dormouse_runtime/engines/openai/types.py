@@ -7,10 +7,20 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_CHOICES = 16
+_OURS = ("add_generation_prompt", "continue_final_message", "tools")
+"""What a request says of a template outside `chat_template_kwargs`."""
+
+
+def template_options(kwargs: dict[str, Any] | None, tools: list[dict[str, Any]] | None, go_on: bool) -> dict[str, Any]:
+    """What the chat template is told beside the messages."""
+    given = {key: value for key, value in (kwargs or {}).items() if key not in _OURS}
+    return {**given, "tools": tools or None} | ({"continue_final_message": True} if go_on else {})
 
 
 class StreamOptions(BaseModel):
     include_usage: bool = False
+    continuous_usage_stats: bool = False
+    """vLLM's: every event tells the usage so far."""
 
 
 class Common(BaseModel):
@@ -44,6 +54,10 @@ class Common(BaseModel):
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    @property
+    def running_usage(self) -> bool:
+        return self.include_usage and bool(self.stream_options and self.stream_options.continuous_usage_stats)
+
 
 class ResponseFormat(BaseModel):
     type: str = "text"
@@ -59,6 +73,8 @@ class ChatRequest(Common):
     response_format: ResponseFormat | None = None
     logprobs: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    continue_final_message: bool = False
+    """The last message is the assistant's and the answer goes on with it."""
 
     @model_validator(mode="after")
     def _within_reach(self) -> ChatRequest:
@@ -69,6 +85,10 @@ class ChatRequest(Common):
         if self.logprobs:
             raise ValueError("logprobs: the transformers engine does not tell them; use the vllm engine")
         return self
+
+    @property
+    def template_options(self) -> dict[str, Any]:
+        return template_options(self.chat_template_kwargs, self.wanted_tools, self.continue_final_message)
 
     @property
     def wanted_tools(self) -> list[dict[str, Any]] | None:
@@ -83,12 +103,17 @@ class TokenizeRequest(BaseModel):
     prompt: str | None = None
     tools: list[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    continue_final_message: bool = False
 
     @model_validator(mode="after")
     def _one_of(self) -> TokenizeRequest:
         if (self.messages is None) == (self.prompt is None):
             raise ValueError("send either messages or prompt")
         return self
+
+    @property
+    def template_options(self) -> dict[str, Any]:
+        return template_options(self.chat_template_kwargs, self.tools, self.continue_final_message)
 
 
 class CompletionRequest(Common):

@@ -28,6 +28,8 @@ class Shape:
     created: int
     model: str
     include_usage: bool
+    running_usage: bool = False
+    """Every event tells the usage so far."""
 
     def head(self, streamed: bool) -> dict[str, Any]:
         kind = ("chat.completion.chunk" if streamed else "chat.completion") if self.chat else "text_completion"
@@ -38,7 +40,7 @@ def shape_of(body: ChatRequest | CompletionRequest, model: str) -> Shape:
     """The shape of the answer to `body`."""
     chat = isinstance(body, ChatRequest)
     prefix = "chatcmpl" if chat else "cmpl"
-    return Shape(chat, f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model, body.include_usage)
+    return Shape(chat, f"{prefix}-{uuid.uuid4().hex}", int(time.time()), model, body.include_usage, body.running_usage)
 
 
 class EventStream(StreamingResponse):
@@ -91,9 +93,10 @@ async def stream(
 ) -> AsyncGenerator[bytes, None]:
     """The answer as events. An error after the first byte can only be told in the stream."""
     usage = Usage(prompt=_prompt_tokens(asks))
+    running = usage if shape.running_usage else None
     if shape.chat:
         for index in range(len(asks)):
-            yield _event(shape, [_delta(index, {"role": "assistant", "content": ""})])
+            yield _event(shape, [_delta(index, {"role": "assistant", "content": ""})], running)
     queue: asyncio.Queue[tuple[int, Piece] | GenerationError | None] = asyncio.Queue(64)
     feeder = asyncio.create_task(_feed(asks, batcher, tokenizer, usage, queue))
     try:
@@ -103,7 +106,7 @@ async def stream(
                 yield b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
                 return
             for choice in _stream_choices(shape, *item):
-                yield _event(shape, [choice])
+                yield _event(shape, [choice], running)
         if shape.include_usage:
             yield _event(shape, [], usage)
         yield b"data: [DONE]\n\n"

@@ -140,8 +140,9 @@ class ChatTokenizer:
             raise ValueError("this model has no chat template: set spec.engine.chatTemplate, or use /v1/completions")
         plain = [plain_message(message) for message in messages]
         try:
+            go_on = bool(options.get("continue_final_message"))
             told = self._tokenizer.apply_chat_template(
-                plain, tokenize=True, add_generation_prompt=True, return_dict=False, **options
+                plain, tokenize=True, add_generation_prompt=not go_on, return_dict=False, **options
             )
         except Exception as error:
             raise ValueError(f"the model's chat template refuses these messages: {error}") from error

@@ -97,6 +97,10 @@ def test_tools_whose_parts_come_oddly() -> None:
     late_name = [tool(0, '{"a"', id="x"), tool(0, ":1}", name="f"), delta(tool_calls=[{"index": 0}])]
     assert told(run(sse(*late_name, delta("tool_calls"), LAST))) == [["tool_use", '{"a":1}']]
     assert told(run(sse(tool(0, None, id="x", name="f"), delta("tool_calls"), LAST))) == [["tool_use"]]
+    spoilt = [tool(0, ' "', name="f"), tool(0, 'x"'), tool(1, "{}", name="g"), delta("tool_calls"), LAST]
+    assert told(run(sse(*spoilt))) == [["text", 'f( "x")'], ["tool_use", "{}"]]
+    assert ending(run(sse(tool(0, "7", name="f"), delta("stop"), LAST))) == ("end_turn", None)
+    assert told(run(sse(tool(0, "7"), delta(content="a"), delta("stop"), LAST))) == [["text", "7"], ["text", "a"]]
     both = delta("tool_calls", tool_calls=[{"index": i, "function": {"name": "f", "arguments": "{}"}} for i in (0, 1)])
     assert told(run(sse(both, LAST))) == [["tool_use", "{}"], ["tool_use", "{}"]]
 
