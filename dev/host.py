@@ -30,6 +30,7 @@ PACKAGES = {
         "socat",
         "ethtool",
         "iproute2",
+        "mount",
         "openssl",
         "util-linux",
     ),
