@@ -27,6 +27,7 @@ _COMMANDS = (
     "iptables",
     "conntrack",
     "ip",
+    "mount",
     "nsenter",
     "openssl",
 )
