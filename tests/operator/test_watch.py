@@ -22,9 +22,11 @@ def test_settings_from_the_environment() -> None:
             "DORMOUSE_NAMESPACES": " a, b,",
             "DORMOUSE_HUB_ENDPOINT": "http://hub/",
             "DORMOUSE_RESYNC_SECONDS": "7",
+            "DORMOUSE_Q4_THRESHOLD_BYTES": "8000000000",
         }
     )
     assert (made.namespaces, made.hub_endpoint, made.resync_seconds) == (("a", "b"), "http://hub", 7)
+    assert made.q4_threshold_bytes == 8_000_000_000
     assert (made.default_profile, made.image_pull_policy, made.ops_port) == ("cpu", "IfNotPresent", 9090)
 
 
