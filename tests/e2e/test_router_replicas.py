@@ -1,4 +1,4 @@
-"""Two routers behind one Service: one wake for the callers of both, and no call lost to an update or to the other's death.
+"""Two routers behind one Service: one wake for the callers of both, and no call lost to an update or a death beside it.
 
 The installation has one; these stories add a second and take it away again.
 """
