@@ -2,9 +2,11 @@
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from starlette.requests import Request
 
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
+from dormouse_router.dialects.anthropic import cards as anthropic
 from dormouse_router.dialects.openai import calls
 from dormouse_router.dialects.openai.errors import refuse
 from dormouse_router.gateway import Dialect, Gateway, ModelStore
@@ -22,20 +24,19 @@ def _models(gateway: Gateway) -> APIRouter:
 
     @router.head("/v1/models", include_in_schema=False)
     @router.get("/v1/models")
-    async def list_models() -> Response:
+    async def list_models(request: Request) -> Response:
         """Every model and every route, asleep or awake. Listing wakes nothing."""
         cards = [calls.card(record, _id(gateway, record)) for record in gateway.models()]
         cards += [_route_card(gateway, route, _id(gateway, route)) for route in gateway.routes()]
-        return _json({"object": "list", "data": cards})
+        return _json(anthropic.page(cards) if anthropic.asked(request) else {"object": "list", "data": cards})
 
     @router.head("/v1/models/{name:path}", include_in_schema=False)
     @router.get("/v1/models/{name:path}")
-    async def show_model(name: str) -> Response:
+    async def show_model(request: Request, name: str) -> Response:
         """One model, by any of its names, which may hold slashes."""
-        route = gateway.route(name)
-        if route is not None and gateway.model(name) is None:
-            return _json(_route_card(gateway, route, name))
-        return _json(calls.card(gateway.find(name), name))
+        if anthropic.asked(request):
+            return anthropic.one(lambda: _card(gateway, name))
+        return _json(_card(gateway, name))
 
     return router
 
@@ -44,6 +45,13 @@ def _id(gateway: Gateway, listed: Record | Route) -> str:
     """The shortest name that means it: of two with one name, the younger goes by its namespace too."""
     found = gateway.model(listed.name) if isinstance(listed, Record) else gateway.route(listed.name)
     return listed.name if found is not None and found.key == listed.key else listed.full_name
+
+
+def _card(gateway: Gateway, name: str) -> dict[str, object]:
+    route = gateway.route(name)
+    if route is not None and gateway.model(name) is None:
+        return _route_card(gateway, route, name)
+    return calls.card(gateway.find(name), name)
 
 
 def _route_card(gateway: Gateway, route: Route, name: str) -> dict[str, object]:

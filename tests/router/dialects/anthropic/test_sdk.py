@@ -214,3 +214,27 @@ async def test_a_count_wakes_the_model(world: Stage, sdk: anthropic.AsyncAnthrop
     await world.asleep()
     world.wake_with(engine)
     assert (await sdk.messages.count_tokens(model="tiny", messages=[FRANCE])).input_tokens == 3
+
+
+@pytest.mark.usefixtures("played")
+async def test_the_models(sdk: anthropic.AsyncAnthropic) -> None:
+    """On OpenAI's own path; the SDK's header tells who asks."""
+    page = await sdk.models.list()
+    [found] = page.data
+    assert (found.id, found.display_name, found.type, found.max_input_tokens) == (
+        "tiny-chat",
+        "tiny-chat",
+        "model",
+        2048,
+    )
+    assert found.created_at.isoformat() == "2026-05-01T10:00:00+00:00"
+    assert (page.has_more, page.first_id, page.last_id) == (False, "tiny-chat", "tiny-chat")
+    assert [model.id async for model in sdk.models.list()] == ["tiny-chat"]
+    assert (await sdk.models.retrieve("tiny")).id == "tiny"
+    with pytest.raises(anthropic.NotFoundError, match="nobody.* was not found") as missing:
+        await sdk.models.retrieve("nobody")
+    assert missing.value.type == "not_found_error"
+
+
+async def test_no_models_at_all(sdk: anthropic.AsyncAnthropic) -> None:
+    assert (await sdk.models.list()).data == []
