@@ -10,7 +10,10 @@ import httpx
 import pytest
 
 from dormouse_api.lease import micro_time
+from dormouse_router.catalog.record import Record
 from dormouse_router.cluster import Resource
+from dormouse_router.dataplane import hold
+from dormouse_router.dataplane.estimate import Moment, remaining
 from tests.router.fakes import Engine, Stage, model, stage, until
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Capital of France?"}]}
@@ -30,9 +33,9 @@ class Answered:
     after: float
 
 
-async def ask(client: httpx.AsyncClient, hold: str | None = None, path: str = OPENAI) -> Answered:
+async def ask(client: httpx.AsyncClient, wish: str | None = None, path: str = OPENAI) -> Answered:
     began = time.monotonic()
-    response = await client.post(path, json=CHAT | {"stream": False}, headers={} if hold is None else {HOLD: hold})
+    response = await client.post(path, json=CHAT | {"stream": False}, headers={} if wish is None else {HOLD: wish})
     return Answered(response, time.monotonic() - began)
 
 
@@ -229,6 +232,35 @@ async def test_the_live_stage_is_told(talkative: Stage, engine: Engine) -> None:
                 assert line.split("eta=")[1] in ("33s", "34s")
                 talkative.ready(engine)
     assert told == [f": tiny {stage}" for stage in ("Inspecting", "Pulling 43%", "Scheduling", "Starting", "Loading")]
+
+
+async def test_one_estimate_serves_all_who_wait(
+    talkative: Stage, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimates: list[float] = []
+
+    def counted(record: Record, moment: Moment) -> float | None:
+        estimates.append(moment.wall)
+        return remaining(record, moment)
+
+    monkeypatch.setattr(hold, "remaining", counted)
+    await talkative.asleep(model(status={"coldStarts": STARTS}))
+
+    async def told(client: httpx.AsyncClient) -> int:
+        async with client.stream("POST", OPENAI, json=CHAT | {"stream": True}) as answer:
+            lines = [line async for line in answer.aiter_lines()]
+        assert lines[-2] == "data: [DONE]"
+        return len([line for line in lines if " eta=" in line])
+
+    async with httpx.AsyncClient(base_url=talkative.url, limits=httpx.Limits(max_connections=None)) as client:
+        began = time.monotonic()
+        calls = [asyncio.create_task(told(client)) for _ in range(20)]
+        await until(lambda: held(talkative) == 20)
+        talkative.ready(engine)
+        comments = sum(await asyncio.gather(*calls))
+    assert comments >= 20
+    # one per look at the status and second; nearly all of these comments fall into the first
+    assert len(estimates) <= 2 + (time.monotonic() - began)
 
 
 def _starting(asked: str, stages: list[dict[str, Any]]) -> dict[str, Any]:
