@@ -74,7 +74,8 @@ async def test_message_to_a_model_that_sleeps(cluster: Cluster, story: Story, sd
     assert "ping" in kinds
     counted = await sdk.messages.count_tokens(model=NAME, messages=question(FRANCE))
     message = await say(sdk, question(FRANCE), streamed=False)
-    assert counted.input_tokens == message.usage.input_tokens > 0
+    told = message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0)
+    assert counted.input_tokens == told > 0
 
 
 async def test_messages(sdk: anthropic.AsyncAnthropic) -> None:
@@ -82,7 +83,7 @@ async def test_messages(sdk: anthropic.AsyncAnthropic) -> None:
         message = await say(sdk, question(FRANCE), streamed)
         assert text_of(message) == PARIS
         assert (message.model, message.stop_reason) == (ALIAS, "end_turn")
-        assert message.usage.input_tokens > 0
+        assert message.usage.input_tokens + (message.usage.cache_read_input_tokens or 0) > 0
         assert message.usage.output_tokens > 0
         short = await say(sdk, question("Count to twenty."), streamed, max_tokens=3)
         assert short.stop_reason == "max_tokens"

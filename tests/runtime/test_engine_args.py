@@ -45,6 +45,7 @@ def test_the_plain_command_on_a_cpu() -> None:
         "--kv-cache-memory-bytes=268435456",
         "--tensor-parallel-size=1",
         "--enable-server-load-tracking",
+        "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
         "--enforce-eager",
         "--distributed-executor-backend=uni",

@@ -71,6 +71,7 @@ def arguments(config: RuntimeConfig, attempt: Attempt, host: Host, template: Pat
         f"--kv-cache-memory-bytes={config.kv_cache_bytes}",
         f"--tensor-parallel-size={config.devices}",
         "--enable-server-load-tracking",
+        "--enable-prompt-tokens-details",  # how much of a prompt the cache gave, which callers are told
         "--disable-uvicorn-access-log",
     ]
     if config.task == "embed":
