@@ -50,8 +50,6 @@ UNKNOWN = (
     "/api/chat/tiny",
     "/api/chats",
     "/api/push",
-    "/api/create",
-    "/api/copy",
     "/tokenize",
     "/invocations",
     "/load_lora_adapter",
@@ -149,6 +147,19 @@ async def test_unknown_routes_wake_nothing(asleep: Stage, client: httpx.AsyncCli
         answer = await client.post(path, json=CHAT)
         assert answer.status_code in (404, 405, 501), path
         assert "error" in answer.json(), path
+    assert asleep.cluster.reads == 0
+    assert_untouched(asleep)
+
+
+async def test_deriving_listing_and_removing_a_name_wakes_nothing(asleep: Stage, client: httpx.AsyncClient) -> None:
+    made = await client.post("/api/create", json={"model": "mario", "from": "tiny", "system": "x", "stream": False})
+    copied = await client.post("/api/copy", json={"source": "mario", "destination": "luigi"})
+    assert (made.status_code, copied.status_code) == (200, 200)
+    for name in ("mario", "luigi"):
+        assert (await client.get(f"/v1/models/{name}")).status_code == 200
+        assert (await client.post("/api/show", json={"model": name})).status_code == 200
+        assert (await client.post("/v1/chat/completions", json={"model": name})).status_code == 400
+        assert (await client.request("DELETE", "/api/delete", json={"model": name})).status_code == 200
     assert asleep.cluster.reads == 0
     assert_untouched(asleep)
 
