@@ -1,227 +1,174 @@
-"""One request over plain ASGI: the body, bounded; the answer, whole or in pieces; and whether the client is there.
+"""The way to what is served by ASGI applications: everything that is not a hot path.
 
-Owns the bookkeeping of a request's life on the server's side (`Life`): a client that leaves, or that stops sending
-its body, ends the task that serves it. Knows nothing of models. The server below (uvicorn) owns the sockets.
+Owns one request's scope and messages (uvicorn's cycle, with a faster and stricter way out). Knows nothing of models.
 """
 
 import asyncio
-import itertools
-import os
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+import logging
+import urllib.parse
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
-from dormouse_router.gateway import Headers, Refusal, Reply
+import httptools
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from dormouse_router.gateway import header_lines
+from dormouse_router.http11 import CHUNKED, CLOSE, LAST_CHUNK, TOO_SLOW, Connection, status_line
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Coroutine[Any, Any, None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# unique over restarts and replicas without asking the system for randomness per request
-_RUN = os.urandom(6).hex()
-_number = itertools.count(1)
-
-
-class ClientLeft(Exception):  # noqa: N818 - nobody is there to be told of an error
-    """The client closed the connection before its body was whole."""
+NO_BODY = (204, 304)
+HIGH_WATER = 64 * 1024
+"""Bytes of a body that nobody has asked for yet beyond which no more are read."""
+_log = logging.getLogger("uvicorn.error")
 
 
-class AsgiRequest:
-    """`gateway.Request`. Made for every request of a hot path, so it does nothing before it is asked."""
+def path_of(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, raw path and query of a request's target. ValueError where it is none."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return urllib.parse.unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
 
-    __slots__ = (
-        "_headers",
-        "_id",
-        "_max_body",
-        "_receive",
-        "_send",
-        "ended",
-        "method",
-        "more",
-        "path",
-        "read",
-        "scope",
-        "started",
-        "stirred",
-    )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body: int) -> None:
-        self.scope = scope
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.more: Sequence[tuple[bytes, bytes]] = ()
-        self.started = False
-        self.ended = False
-        self.read = scope["method"] in ("GET", "HEAD", "OPTIONS")
-        """The body has been read whole: what `receive` says next is that the client left."""
-        self.stirred = 0
-        """Grows with every piece of the body."""
-        self._receive, self._send = receive, send
-        self._max_body = max_body
-        self._id: str | None = None
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+def scope_of(connection: Connection) -> Scope:
+    path, raw_path, query = path_of(connection.url)
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": connection.version,
+        "method": connection.method.decode("ascii"),
+        "scheme": "http",
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": connection.headers,
+        "server": connection.transport.get_extra_info("sockname")[:2],
+        "client": connection.transport.get_extra_info("peername")[:2],
+        "state": {},
+    }
+
+
+class AsgiTurn(RequestResponseCycle):
+    """`http11.Turn` that calls an application."""
+
+    _head = b""
+    """A head that waits for the body it announced."""
+
+    def __init__(self, connection: Connection, app: Asgi) -> None:
+        flow: Any = connection  # what uvicorn's cycle asks of its flow control, the connection has
+        super().__init__(
+            scope=scope_of(connection),  # type: ignore[arg-type]
+            transport=connection.transport,
+            flow=flow,
+            logger=_log,
+            access_logger=_log,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=connection.expects,
+            keep_alive=True,
+            on_response=connection.answered,
+        )
+        self._connection, self._app = connection, app
+        self._task: asyncio.Task[None] | None = None
 
     @property
-    def query(self) -> bytes:
-        query: bytes = self.scope["query_string"]
-        return query
+    def started(self) -> bool:
+        return self.response_started
 
-    @property
-    def request_id(self) -> str:
-        if self._id is None:
-            given = self._headers.get(b"x-request-id")
-            usable = given is not None and 0 < len(given) <= 128 and given.isascii()
-            self._id = given.decode() if given is not None and usable else f"req-{_RUN}-{next(_number):x}"
-        return self._id
+    # ------------------------------------------------------------------ the connection's side
 
-    def header(self, name: bytes) -> bytes | None:
-        return self._headers.get(name)
+    def begin(self) -> None:
+        app: Any = self._app
+        self._task = self._connection.shared.spawn(self._connection.loop, self.run_asgi(app))
 
-    async def body(self) -> bytes:
-        declared = self._headers.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self._max_body:
-            raise self._too_large()
-        coding = self._headers.get(b"content-encoding")
-        if coding is not None and coding.lower() != b"identity":
-            raise Refusal(415, "A compressed request body is not taken: send it as it is, without Content-Encoding.")
-        message = await self._receive()
-        if not message.get("more_body"):
-            self.read = True
-            return _text(self._piece(message))
-        parts = [self._piece(message)]
-        size = len(parts[0])
-        while message.get("more_body"):
-            message = await self._receive()
-            parts.append(self._piece(message))
-            size += len(parts[-1])
-            if size > self._max_body:
-                raise self._too_large()
-        self.read = True
-        return _text(b"".join(parts))
+    def received(self, data: bytes) -> None:
+        if self.response_complete:
+            return
+        self.body += data
+        if len(self.body) > HIGH_WATER:
+            self._connection.pause_reading()
+        self.message_event.set()
 
-    def _piece(self, message: Message) -> bytes:
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        self.stirred += 1
-        piece: bytes = message.get("body", b"")
-        if len(piece) > self._max_body:
-            raise self._too_large()
-        return piece
+    def whole(self) -> None:
+        self.more_body = False
+        self.message_event.set()
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"The request body is larger than {self._max_body} bytes: send a smaller one.")
+    def slow(self) -> None:
+        if not self.response_started:
+            self.transport.write(TOO_SLOW)
+            self.transport.close()
 
-    async def reply(self, reply: Reply) -> None:
-        await self.start(reply.status, [*reply.headers, (b"content-length", str(len(reply.body)).encode())])
-        self.ended = True
-        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else reply.body})
+    def left(self) -> None:
+        self.disconnected = True
+        self.message_event.set()
 
-    async def start(self, status: int, headers: Headers) -> None:
-        self.started = True
-        headers += self.more
-        headers.append((b"x-request-id", self.request_id.encode()))
-        if not self.read:
-            headers.append((b"connection", b"close"))  # what is left of the body must not be taken for a request
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
-    def write(self, chunk: bytes) -> Coroutine[Any, Any, None]:
-        # no coroutine of its own around the server's: this runs once per chunk of every stream
-        return self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+    # ------------------------------------------------------------------ the application's side
 
-    async def end(self, chunk: bytes = b"") -> None:
-        self.ended = True
-        await self._send({"type": "http.response.body", "body": chunk})
-
-    async def left(self) -> None:
-        """Returns when the client has gone. Only after the body was read."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-
-def _text(body: bytes) -> bytes:
-    """`body`, which is UTF-8. Refusal 400 where it is not: passed on undecoded, it would wake a model only to fail."""
-    if not body.isascii():
-        try:
-            str(body, "utf-8")
-        except UnicodeDecodeError as error:
-            text = f"The request body is not UTF-8 from byte {error.start} on: send JSON in UTF-8."
-            raise Refusal(400, text) from None
-    return body
-
-
-class Life:
-    """A request being served: its task, and why it was ended from outside, if it was."""
-
-    __slots__ = ("gone", "request", "since", "stirred", "task", "watcher")
-
-    def __init__(self, request: AsgiRequest, task: "asyncio.Task[Any]", now: float) -> None:
-        self.request, self.task, self.since = request, task, now
-        self.gone: str | None = None
-        """"left" or "slow"."""
-        self.stirred = 0
-        self.watcher: asyncio.Task[None] | None = None
-
-
-class Lives:
-    """All requests being served. One timer for all: short requests never pay for a task that watches their client."""
-
-    GRACE = 0.05
-    """Age at which a request's client begins to be watched: with it, one that leaves is noticed within 100 ms."""
-
-    def __init__(self, body_timeout: float) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._body_timeout = body_timeout
-        self._young: dict[Life, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self.count = 0
-
-    def begin(self, request: AsgiRequest) -> Life:
-        loop = self._loop
-        if loop is None:
-            self._loop = loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-        assert task is not None  # noqa: S101 - ASGI applications run in tasks
-        life = Life(request, task, loop.time())
-        self._young[life] = None
-        self.count += 1
-        if self._timer is None:
-            self._timer = loop.call_later(self.GRACE, self._look)
-        return life
-
-    def end(self, life: Life) -> None:
-        self.count -= 1
-        self._young.pop(life, None)
-        if life.watcher is not None:
-            life.watcher.cancel()
-
-    def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for life in list(self._young):
-            if now - life.since < self.GRACE * 0.9:
-                break  # they are in order of age, but for those whose body is slow, which are moved behind
-            del self._young[life]
-            if life.request.read:
-                life.watcher = loop.create_task(self._watch(life))
-            else:
-                self._wait_for_body(life, now)
-        self._timer = loop.call_later(self.GRACE, self._look) if self._young else None
-
-    def _wait_for_body(self, life: Life, now: float) -> None:
-        if life.request.stirred != life.stirred:
-            life.stirred = life.request.stirred
-            life.since = now
-        if now - life.since > self._body_timeout:
-            self._finish(life, "slow")
+    async def send(self, message: Any) -> None:
+        await self._connection.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self._start(message["status"], message.get("headers", ()))
+        elif not self.response_complete:
+            self._piece(message.get("body", b""), message.get("more_body", False))
         else:
-            self._young[life] = None
+            raise RuntimeError(f"{message['type']} after the answer was complete")
 
-    async def _watch(self, life: Life) -> None:
-        await life.request.left()
-        self._finish(life, "left")
+    def _start(self, status: int, headers: Any) -> None:
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        closing = False
+        for name, value in headers:
+            if name == b"content-length":
+                self.expected_content_length = int(value)
+                self.chunked_encoding = False
+            elif name == b"connection" and value.lower() == b"close":
+                closing = True
+        head = status_line(status) + self._connection.shared.date + header_lines(headers)
+        if closing:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            head += CLOSE
+        if self.chunked_encoding is None and status not in NO_BODY and self.scope["method"] != "HEAD":
+            self.chunked_encoding = True
+            head += CHUNKED
+        head += b"\r\n"
+        if self.chunked_encoding:
+            self.transport.write(head)
+        else:
+            self._head = head
 
-    @staticmethod
-    def _finish(life: Life, why: str) -> None:
-        if life.gone is None and not life.task.done():
-            life.gone = why
-            life.task.cancel()
+    def _piece(self, body: bytes, more: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+            out = b""
+        elif self.chunked_encoding:
+            out = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                out += LAST_CHUNK
+        else:
+            self.expected_content_length -= len(body)
+            out = body
+        if self._head:
+            out, self._head = self._head + out, b""
+        self.transport.write(out)
+        if not more:
+            self._complete()
+
+    def _complete(self) -> None:
+        if self.expected_content_length:
+            raise RuntimeError("the answer is not as long as it said")
+        self.response_complete = True
+        self.message_event.set()
+        self.on_response()

@@ -6,9 +6,9 @@ send no Origin and pay one look at their headers.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from dormouse_router.asgi import Message, Receive, Scope, Send
+from dormouse_router.asgi import Asgi, Message, Receive, Scope, Send
 from dormouse_router.gateway import Refusal, Reply
 
 LOCAL = re.compile(
@@ -21,7 +21,6 @@ _FAMILIES = (b"x-stainless-", b"x-dormouse-", b"anthropic-")
 """The SDKs' headers and our own: their lists grow, so those that are asked for are allowed."""
 _MAX_AGE = b"43200"
 _EXPOSED = b"x-request-id, request-id, retry-after"
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Cors:
@@ -33,15 +32,25 @@ class Cors:
         self._origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        origin = _header(scope, b"origin") if scope["type"] == "http" else None
+        origin = _header(scope, b"origin")
         if origin is None:
             await self._app(scope, receive, send)
-        elif not self.allows(origin, _header(scope, b"host")):
-            await _send(send, self._words(scope["path"], _refused(origin)))
-        elif scope["method"] == "OPTIONS":
+            return
+        try:
+            headers = self.admit(origin, _header(scope, b"host"))
+        except Refusal as refusal:
+            await _send(send, self._words(scope["path"], refusal))
+            return
+        if scope["method"] == "OPTIONS":
             await _send(send, Reply(204, b"", _preflight(origin, _header(scope, b"access-control-request-headers"))))
         else:
-            await self._app(scope, receive, _telling(send, origin))
+            await self._app(scope, receive, _telling(send, headers))
+
+    def admit(self, origin: bytes, host: bytes | None) -> list[tuple[bytes, bytes]]:
+        """The headers with which a page of `origin` may read its answer. Refusal 403 where it may not call."""
+        if not self.allows(origin, host):
+            raise _refused(origin)
+        return [*_allowing(origin), (b"access-control-expose-headers", _EXPOSED)]
 
     def allows(self, origin: bytes, host: bytes | None) -> bool:
         """Whether a page of `origin` may call, on a router reached as `host`."""
@@ -73,10 +82,9 @@ def _preflight(origin: bytes, asked: bytes | None) -> tuple[tuple[bytes, bytes],
     )
 
 
-def _telling(send: Send, origin: bytes) -> Send:
+def _telling(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
     async def tell(message: Message) -> None:
         if message["type"] == "http.response.start":
-            more = [*_allowing(origin), (b"access-control-expose-headers", _EXPOSED)]
             message = {**message, "headers": [*message.get("headers", ()), *more]}
         await send(message)
 

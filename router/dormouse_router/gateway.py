@@ -7,10 +7,9 @@ A client that leaves cancels the task that serves it (`asyncio.CancelledError` c
 dialect watches for nothing: it only has to use `async with` and `try/finally`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from dormouse_api.model import InferenceModelSpec
 from dormouse_api.route import InferenceRouteSpec
@@ -28,6 +27,16 @@ SESSION = b"x-dormouse-session"
 """A request header: `Call.session`."""
 FOREVER = -1.0
 """`Call.keep_alive` that never ends (any negative number means the same)."""
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The lines of an answer's headers. RuntimeError where one holds what would end it."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    block = b"".join(lines)
+    # one line end per line and no other: nobody smuggled a header, or an answer, into a value
+    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
+        raise RuntimeError("a header of the answer holds a control character")
+    return block
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to the caller, not a fault of ours
@@ -94,6 +103,33 @@ class Call:
     """Called while the call is held, first after a few seconds, then at an interval: for SSE comments."""
 
 
+class Flow(Protocol):
+    """An engine's answer as its bytes arrive, for whoever is told of them instead of waiting."""
+
+    status: int
+    headers: Headers
+    started: bool
+    """The head has come: the two above mean something."""
+    complete: bool
+    """All of the body has come."""
+    error: Exception | None
+    """Why no more will come."""
+
+    def take(self) -> bytes:
+        """What has come of the body since the last time."""
+        ...
+
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        """Call `changed` whenever one of the above changed."""
+        ...
+
+    def pause(self) -> None:
+        """Read no more of it for now."""
+        ...
+
+    def resume(self) -> None: ...
+
+
 class Upstream(Protocol):
     """An engine's answer whose head has come. Iterate `chunks`, or await `body`; leaving the context cancels it."""
 
@@ -112,6 +148,9 @@ class Upstream(Protocol):
         ...
 
     @property
+    def flow(self) -> Flow: ...
+
+    @property
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes: pieces of any size, never empty. `UpstreamCut` when the engine dies in the middle."""
         ...
@@ -123,6 +162,32 @@ class Upstream(Protocol):
     def count(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Tell how many tokens the call took, once the answer has said so."""
         ...
+
+
+class Opening(Protocol):
+    """A call on its way: an async context manager, or begun `at_once`."""
+
+    @property
+    def upstream(self) -> "Upstream":
+        """Once `at_once` was True."""
+        ...
+
+    def at_once(self, changed: Callable[[], None]) -> bool:
+        """Send the call now if its model is awake and a connection is open; `changed` is called whenever more of the
+        answer has come. False: nothing happened. Raises Refusal.
+
+        `upstream.flow.error` is an UpstreamCut, a Refusal, or, before the head, something after which the context may
+        still be entered: the call is then tried again.
+        """
+        ...
+
+    def close(self, error: BaseException | None = None) -> None:
+        """The end of a call that began `at_once`: what became of it."""
+        ...
+
+    async def __aenter__(self) -> "Upstream": ...
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None: ...
 
 
 class UpstreamCut(Exception):  # noqa: N818
@@ -165,7 +230,7 @@ class Gateway(Protocol):
         """Whether an engine is ready to answer for it now."""
         ...
 
-    def open(self, call: Call) -> AbstractAsyncContextManager[Upstream, None]:
+    def open(self, call: Call) -> Opening:
         """Send `call`, waking its model first if it sleeps. Raises Refusal (404, 429, 502, 503) before the answer's
         head. An engine's own 4xx/5xx is no Refusal: it is an `Upstream` with that status and the engine's JSON body.
         """
@@ -231,12 +296,13 @@ class Reply:
 
 
 class Request(Protocol):
-    """A client's request and the way back, over plain ASGI (`asgi.AsgiRequest`)."""
+    """A client's request, its body whole, and the way back (`direct.Direct`)."""
 
     method: str
     path: str
-    more: Sequence[tuple[bytes, bytes]]
-    """Headers of whatever is answered from now on, a refusal too: which weights it is about (`dialects.provenance`)."""
+    more: bytes
+    """More lines (`header_lines`) of whatever is answered from now on, a refusal too: which weights it is about
+    (`dialects.provenance`)."""
 
     @property
     def query(self) -> bytes: ...
@@ -256,10 +322,7 @@ class Request(Protocol):
         ...
 
     async def body(self) -> bytes:
-        """The whole body, whatever its content type. May be called once.
-
-        Refusal 413 beyond the limit, 415 where it is compressed, 400 where it is not UTF-8.
-        """
+        """The whole body, whatever its content type."""
         ...
 
     async def reply(self, reply: Reply) -> None:
@@ -279,7 +342,49 @@ class Request(Protocol):
         ...
 
 
+class Line(Request, Protocol):
+    """A request that may be answered by callbacks, without a task. `lines` are headers as `header_lines` makes them;
+    x-request-id and what frames the answer are added. Nothing here waits, and nothing raises when the client has left.
+    """
+
+    @property
+    def payload(self) -> bytes:
+        """The body."""
+        ...
+
+    def send(self, status: int, lines: bytes, body: bytes) -> None:
+        """Send a whole answer."""
+        ...
+
+    def open(self, status: int, lines: bytes) -> None:
+        """Send the head of a streamed answer."""
+        ...
+
+    def push(self, chunk: bytes) -> None:
+        """Send a piece at once, however slowly the client reads: obey `writable`."""
+        ...
+
+    def close(self) -> None:
+        """End a streamed answer."""
+        ...
+
+    def cut(self) -> None:
+        """Close the connection in the middle of an answer, so that nobody takes it for whole."""
+        ...
+
+    def watch(self, left: Callable[[], None] | None, writable: Callable[[bool], None] | None) -> None:
+        """Until the answer is whole: call `left` when the client leaves, unless the request has a task, which is
+        cancelled; call `writable` with False when too much waits for the client and with True when it caught up."""
+        ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on in a task, in which a Refusal may be raised as in a Handler. At most once."""
+        ...
+
+
 Handler = Callable[[Request], Awaitable[None]]
+Starter = Callable[[Line], None]
+"""Begins to answer and returns at once. It may raise Refusal; so may what it spawns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +392,8 @@ class Dialect:
     """What `app.py` mounts. A dialect's package has `def dialect(gateway, store, settings) -> Dialect`.
 
     `posts`: exact path → handler, for POST routes that stream or are hot. A handler may raise Refusal before
-    `start`; afterwards it must end its stream itself, in-band. `router`: a fastapi.APIRouter for the rest (reads,
+    `start`; afterwards it must end its stream itself, in-band. `starts`: the same for those that need no task while the
+    model is awake. `router`: a fastapi.APIRouter for the rest (reads,
     lists, DELETE, HEAD; a Refusal raised there is worded by `refuse` as well). `prefix`: unknown paths, wrong methods
     and crashes below it are worded by `refuse`; the longest prefix wins and OpenAI has "".
     """
@@ -296,3 +402,4 @@ class Dialect:
     refuse: Callable[[Refusal], Reply]
     posts: Mapping[str, Handler]
     router: object
+    starts: Mapping[str, Starter] = field(default_factory=dict)

@@ -1,32 +1,41 @@
-"""uvicorn's HTTP/1.1 protocol with a faster way out.
+"""HTTP/1.1 towards clients: one connection, its requests one after the other, and bounds on all that may come.
 
-uvicorn checks every header of every answer with two regular expressions and writes head and body with a system call
-each; together that is a fifth of what a short answer costs the router. Here a head is checked once, as a whole, and
-goes out with the body it announces. Everything else is uvicorn's. Knows nothing of what is served.
+Owns reading heads and bodies (httptools parses, in its strict mode), whose turn it is to be answered, how long a client
+may take for what, and that no two readers could take its requests differently. Knows nothing of what is served: the
+listener's `take` makes a `Turn` of every head, and the turn writes its own answer to the connection's transport.
 """
 
 import asyncio
 import re
-import urllib.parse
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Protocol
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from dormouse_router.gateway import Headers
 from dormouse_router.halfclosed import Asking
 
+STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 CLOSE = b"connection: close\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
-NO_BODY = (204, 304)
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD = 64 * 1024
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _CLOSED = b"content-length: 0\r\nconnection: close\r\n\r\n"
-TOO_LARGE = STATUS_LINE[431] + _CLOSED
-TOO_SLOW = STATUS_LINE[408] + _CLOSED
-NO_REQUEST = STATUS_LINE[400] + _CLOSED
+TOO_LARGE = STATUS_LINES[431] + _CLOSED
+TOO_SLOW = STATUS_LINES[408] + _CLOSED
+NO_REQUEST = STATUS_LINES[400] + _CLOSED
 _VERSIONS = ("1.1", "1.0")
 _MINDED = frozenset((b"host", b"expect", b"transfer-encoding"))
+
+
+def status_line(status: int) -> bytes:
+    """The first line of an answer, also for a status without a name."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def without_upgrade(data: bytes) -> bytes:
@@ -39,203 +48,223 @@ def without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
-class Cycle(RequestResponseCycle):
-    """One request and its answer."""
+class Turn(Protocol):
+    """One request and its answer. Calls come in this order: `received` and `whole` as the body arrives, `begin` once
+    the requests before it are answered (it may come first), `left` if the client goes before the answer is whole."""
 
-    _head = b""
-    """A head that waits for the body it announced."""
+    keep_alive: bool
+    """Whether another request may follow on the connection; read when the answer is whole."""
 
-    async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        if not self.response_started:
-            self._start(message["status"], message.get("headers", ()))
-        elif not self.response_complete:
-            self._piece(message.get("body", b""), message.get("more_body", False))
-        else:
-            raise RuntimeError(f"{message['type']} after the answer was complete")
+    @property
+    def started(self) -> bool:
+        """Whether something of the answer is out."""
+        ...
 
-    def _start(self, status: int, headers: Any) -> None:
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        lines = [b"%b: %b\r\n" % header for header in self.default_headers]
-        closing = False
-        for name, value in headers:
-            if name == b"content-length":
-                self.expected_content_length = int(value)
-                self.chunked_encoding = False
-            elif name == b"connection" and value.lower() == b"close":
-                closing = True
-            lines.append(b"%b: %b\r\n" % (name, value))
-        if closing:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            lines.append(CLOSE)
-        if self.chunked_encoding is None and status not in NO_BODY and self.scope["method"] != "HEAD":
-            self.chunked_encoding = True
-            lines.append(CHUNKED)
-        block = b"".join(lines)
-        # one line end per line and no other: nobody smuggled a header, or an answer, into a value
-        if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
-            raise RuntimeError("a header of the answer holds a control character")
-        head = STATUS_LINE[status] + block + b"\r\n"
-        if self.chunked_encoding:
-            self.transport.write(head)
-        else:
-            self._head = head
+    def begin(self) -> None: ...
 
-    def _piece(self, body: bytes, more: bool) -> None:
-        if self.scope["method"] == "HEAD":
-            self.expected_content_length = 0
-            out = b""
-        elif self.chunked_encoding:
-            out = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            if not more:
-                out += LAST_CHUNK
-        else:
-            self.expected_content_length -= len(body)
-            out = body
-        if self._head:
-            out, self._head = self._head + out, b""
-        self.transport.write(out)
-        if not more:
-            self._complete()
+    def received(self, data: bytes) -> None: ...
 
-    def _complete(self) -> None:
-        if self.expected_content_length:
-            raise RuntimeError("the answer is not as long as it said")
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+    def whole(self) -> None: ...
+
+    def slow(self) -> None:
+        """The body does not come: say so, unless the answer has begun."""
+        ...
+
+    def left(self) -> None: ...
+
+    def stop(self) -> None:
+        """The listener waits no longer: say so, unless the answer has begun."""
+        ...
 
 
-class Protocol(HttpToolsProtocol):
-    """A connection whose requests are answered by `Cycle`, and whose heads and pauses are bounded.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Longest times in seconds: for a whole head, for the next piece of a body, between requests, and until a client
+    takes something of what waits for it."""
 
-    One look per second at all connections (`close_if_late`) stands in for uvicorn's timer per request.
-    """
+    head: float
+    body: float
+    idle: float
+    write: float
 
-    head_since: float | None = None
-    """When the head began that is not whole yet; None between and within requests."""
-    idle_since: float | None = None
-    """When the last answer ended; None while there is something to do."""
-    _barren = 0
-    """Bytes that came and were no body: of a head, of extensions of chunks, of trailers."""
-    _hosts = 0
-    _refusal = b""
-    """What came is no request: nothing more is read, and this is said once the answers that are owed are out."""
-    leaving = False
-    """Every answer from now on is its connection's last, so that its client turns to another router."""
-    _running: Any = None
-    """The cycle whose answer is owed next."""
+
+class Shared:
+    """What the connections of one listener share."""
+
+    def __init__(self, take: "Callable[[Connection], Turn]") -> None:
+        """`take` makes the turn of the request whose head `method`, `url`, `version` and `headers` hold."""
+        self.take = take
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.date = b""
+        """The Date header's line."""
+        self.now = 0.0
+        """Monotonic seconds, as of the last tick."""
+        self.leaving = False
+        """Every answer from now on is its connection's last, so that its client turns to another router."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when a connection or a task ends."""
+
+    def spawn(self, loop: asyncio.AbstractEventLoop, coroutine: Any) -> "asyncio.Task[None]":
+        """A task that the end of the listener waits for."""
+        task: asyncio.Task[None] = loop.create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        self.changed()
+
+
+HEAD, BODY, ANSWER, IDLE = range(4)
+"""What a connection waits for: a head to come or to be whole, a body, our own answer, or the next request."""
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    __slots__ = (
+        "_barren",
+        "_hosts",
+        "_in_head",
+        "_parser",
+        "_read_paused",
+        "_receiving",
+        "_refusal",
+        "_unread",
+        "_waiting",
+        "_writable",
+        "expects",
+        "headers",
+        "loop",
+        "method",
+        "phase",
+        "shared",
+        "since",
+        "taken",
+        "transport",
+        "turn",
+        "url",
+        "version",
+        "when_writable",
+        "write_paused",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared) -> None:
+        self.loop, self.shared = loop, shared
+        self.transport: Any = None
+        self.turn: Turn | None = None
+        """The one being answered."""
+        self._waiting: deque[Turn] = deque()
+        """Those behind it, which came before it was answered."""
+        self._receiving: Turn | None = None
+        """The one whose body arrives."""
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._in_head = True
+        self._barren = 0
+        """Bytes that came and were no body: of a head, of extensions of chunks, of trailers."""
+        self._hosts = 0
+        self.method = self.url = b""
+        self.version = "1.1"
+        self.headers: Headers = []
+        self.expects = False
+        self._refusal: bytes | None = None
+        """Nothing more is read; this is said once the answers that are owed are out."""
+        self.phase = HEAD
+        self.since: float | None = None
+        """The first look that found it so; a look comes every second."""
+        self.taken = shared.now
+        """When the client last took something of what was written."""
+        self._unread = 0
+        self._read_paused = False
+        self.write_paused = False
+        self.when_writable: Callable[[bool], None] | None = None
+        """Called with False when the client takes too little, with True when it has caught up."""
+        self._writable: asyncio.Future[None] | None = None
+
+    # ------------------------------------------------------------------ asyncio's side
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.head_since = self.loop.time()
+        self.transport = transport
+        self.shared.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._refusal or self.transport.is_closing():
+        if self._refusal is not None or self.transport.is_closing():
             return
         self._barren += len(data)
-        if data.find(b"pgrade", 0, MAX_HEAD) >= 0 and (self.head_since or self.idle_since) is not None:
+        if self._receiving is None and data.find(b"pgrade", 0, MAX_HEAD) >= 0:
             data = without_upgrade(data)
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._stay_with_http11()
+            self._last()  # the offer came in pieces, or behind another request: the parser expects another protocol now
         except httptools.HttpParserError:
             self._refuse(TOO_LARGE if self._barren > MAX_HEAD else NO_REQUEST)
             return
-        if self._barren > MAX_HEAD:
-            if self.head_since is not None:
+        if self._barren > MAX_HEAD and self._refusal is None:
+            if self._in_head:
                 self._refuse(TOO_LARGE)
-            elif self.cycle.more_body:
+            elif self._receiving is not None:
                 self._refuse(NO_REQUEST)
 
-    def _refuse(self, refusal: bytes) -> None:
-        """What came is no request. Answers that are owed go out before that is said."""
-        cycle = self.cycle
-        if cycle is not None and cycle.more_body and self.pipeline:
-            self.pipeline.popleft()  # it waits for its turn, and will never be whole
-        elif cycle is None or cycle.more_body or cycle.response_complete:
-            self._end(refusal)
-            return
-        self._refusal = refusal
-
-    def _end(self, refusal: bytes) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(refusal)
-            self.transport.close()
-
-    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn never keeps such a connection
+    def eof_received(self) -> bool:
         """The client sends no more. True keeps its connection for the answers that are owed.
 
         One that leaves before its answer has begun looks the same at first; within an answer it has left.
         """
-        cycle, running = self.cycle, self._running
-        if cycle is None or cycle.more_body or running.response_started or running.response_complete:
+        turn = self.turn
+        if self._receiving is not None or (turn is None and not self._waiting) or (turn is not None and turn.started):
             return False
-        cycle.keep_alive = False
-        if running.scope["http_version"] == "1.1":
-            Asking(self.loop, self.transport, lambda: self._running is not running or running.response_started)
+        self._last()
+        if self.version == "1.1":
+            Asking(self.loop, self.transport, lambda: self.turn is not turn or (turn is not None and turn.started))
         return True
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        shared = self.shared
+        shared.connections.discard(self)
+        self._refusal = b""
+        self._parser = None  # it holds us as we hold it
+        self.when_writable = None
+        self.resume_writing()
+        for turn in (self.turn, *self._waiting):
+            if turn is not None:
+                turn.left()
+        self.turn = self._receiving = None
+        self._waiting.clear()
+        shared.changed()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.when_writable is not None:
+            self.when_writable(False)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self.taken = self.shared.now
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if self.when_writable is not None:
+            self.when_writable(True)
+
+    # ------------------------------------------------------------------ the parser's side
+
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.idle_since = None
+        self.url = b""
+        self.headers = []
+        self.expects = False
         self._hosts = 0
-        if self.head_since is None:
-            self.head_since = self.loop.time()
+        if not self._in_head:
+            self._in_head = True
+            if self.turn is None:
+                self.phase, self.since = HEAD, None
 
-    def on_response_complete(self) -> None:
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._running, app = self.pipeline.pop()
-            self._start_asgi_task(self._running, app)
-        elif self._refusal:
-            self._end(self._refusal)
-        else:
-            self.idle_since = self.loop.time()
-
-    def leave(self) -> None:
-        """Serve what comes, and let each answer say that it is the last here."""
-        self.leaving = True
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-
-    def shutdown(self) -> None:
-        """No request is waited for any more; one whose head has begun is still served."""
-        self.leave()
-        begun = self.head_since is not None and self._barren
-        if not begun and (self.cycle is None or self.cycle.response_complete):
-            self.transport.close()
-
-    def _stay_with_http11(self) -> None:
-        """An upgrade was offered that `without_upgrade` did not see (its head came in pieces): the parser expects
-        another protocol now, so this request is the connection's last."""
-        if self.cycle.response_complete:
-            self.transport.close()
-        else:
-            self.cycle.keep_alive = False
-
-    def close_if_late(self, head_before: float, idle_before: float) -> None:
-        """Close a connection whose head began before `head_before` and is not whole, or that is idle since before
-        `idle_before`."""
-        if self.transport.is_closing():
-            return
-        if self.head_since is not None and self.head_since < head_before:
-            self._refuse(TOO_SLOW)
-        elif self.idle_since is not None and self.idle_since < idle_before:
-            self.transport.close()
+    def on_url(self, url: bytes) -> None:
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.head_since is None:
+        if not self._in_head:
             return  # a trailer has passed by everything that looked at the headers: it is dropped
         name = name.lower()
         if name in _MINDED:
@@ -247,48 +276,162 @@ class Protocol(HttpToolsProtocol):
         if name == b"host":
             self._hosts += 1
         elif name == b"expect":
-            self.expect_100_continue = value == b"100-continue"
-        elif value != b"chunked" or self.parser.get_http_version() != "1.1":
+            self.expects = value == b"100-continue"
+        elif value != b"chunked" or self._parser.get_http_version() != "1.1":
             raise ValueError("a transfer coding that is not taken here")
 
-    def on_body(self, body: bytes) -> None:
-        self._barren = 0
-        super().on_body(body)
-
     def on_headers_complete(self) -> None:
-        self.head_since = None
-        version = self.parser.get_http_version()
+        self._in_head = False
+        parser = self._parser
+        self.version = version = parser.get_http_version()
         if version not in _VERSIONS or self._hosts > 1 or (not self._hosts and version == "1.1"):
             raise ValueError("no version of HTTP that is spoken here, or not exactly one host")
         if self._barren > MAX_HEAD and len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD:
             raise ValueError("the head is too large")
         self._barren = 0
-        scope: Any = self.scope
-        scope["method"] = self.parser.get_method().decode("ascii")
-        if version != "1.1":
-            scope["http_version"] = version
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
-        before = self.cycle
-        self.cycle = Cycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and not self.leaving and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
-        if before is None or before.response_complete:
-            self._running = self.cycle
-            self._start_asgi_task(self.cycle, self.app)
-        else:  # a pipelined request waits for the answer before its own
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+        if self._refusal is not None:
+            return
+        self.method = parser.get_method()
+        self._receiving = turn = self.shared.take(self)
+        turn.keep_alive = version == "1.1" and parser.should_keep_alive() and not self.shared.leaving
+        if self.turn is None and not self._waiting:
+            self.turn = turn
+            self.phase, self.since = BODY, None
+            turn.begin()
+        else:
+            self._waiting.append(turn)
+            self.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        self._barren = 0
+        self.since = None
+        turn = self._receiving
+        if turn is not None:
+            turn.received(body)
+
+    def on_message_complete(self) -> None:
+        turn = self._receiving
+        if turn is None:
+            return
+        self._receiving = None
+        if self.phase == BODY:
+            self.phase = ANSWER
+        if not turn.keep_alive and self._refusal is None:
+            self._refusal = b""
+        turn.whole()
+
+    # ------------------------------------------------------------------ the turns' side
+
+    def answered(self) -> None:
+        """The answer of `turn` is whole."""
+        turn = self.turn
+        self.turn = None
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if turn is None or not turn.keep_alive:
+            transport.close()
+        elif self._waiting:
+            self.loop.call_soon(self._next)  # not at once: there may be hundreds, each answered at once
+        elif self._refusal is not None:
+            self._end(self._refusal)
+        else:
+            self.phase = HEAD if self._in_head else IDLE
+            self.since = None
+
+    def _next(self) -> None:
+        if self.turn is not None or not self._waiting or self.transport.is_closing():
+            return
+        self.turn = turn = self._waiting.popleft()
+        self.phase = BODY if self._receiving is turn else ANSWER
+        self.since = None
+        if not self._waiting:
+            self.resume_reading()
+        turn.begin()
+
+    def pause_reading(self) -> None:
+        if not self._read_paused and not self.transport.is_closing():
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless others wait for their turn already."""
+        if self._read_paused and not self._waiting and not self.transport.is_closing():
+            self._read_paused = False
+            self.transport.resume_reading()
+
+    async def drain(self) -> None:
+        """Until the client has taken enough of what was written."""
+        while self.write_paused and not self.transport.is_closing():
+            if self._writable is None or self._writable.done():
+                self._writable = self.loop.create_future()
+            await self._writable
+
+    # ------------------------------------------------------------------ ends
+
+    def _refuse(self, refusal: bytes) -> None:
+        """What came is no request. Answers that are owed go out before that is said."""
+        broken = self._receiving
+        self._receiving = None
+        if self.transport.is_closing():
+            return
+        if broken is not None and self._waiting and self._waiting[-1] is broken:
+            self._waiting.pop()  # it will never be whole
+            broken.left()
+        elif self.turn is None or self.turn is broken:
+            self._end(b"" if self.turn is not None and self.turn.started else refusal)
+            return
+        self._refusal = refusal
+
+    def _end(self, refusal: bytes) -> None:
+        if refusal:
+            self.transport.write(refusal)
+        self.transport.close()
+
+    def _last(self) -> None:
+        """No request after the newest one is read."""
+        newest = self._waiting[-1] if self._waiting else self.turn
+        if newest is None:
+            self.transport.close()
+        else:
+            newest.keep_alive = False
+
+    def leave(self) -> None:
+        """Serve what comes, and let each answer say that it is the last here."""
+        if self.turn is not None or self._waiting:
+            self._last()
+
+    def shutdown(self) -> None:
+        """No request is waited for any more; one whose head has begun is still served."""
+        self.leave()
+        begun = self._in_head and self._barren
+        if not begun and self.turn is None and not self._waiting:
+            self.transport.close()
+
+    def stop(self) -> None:
+        """The drain is over."""
+        if self.turn is not None:
+            self.turn.stop()
+
+    def look(self, limits: "Limits") -> None:
+        """Once a second: end a connection whose client takes too long over something."""
+        now, transport = self.shared.now, self.transport
+        size = transport.get_write_buffer_size()
+        if not size or size < self._unread:
+            self.taken = now
+        self._unread = size
+        if size and self.taken < now - limits.write:
+            transport.abort()
+        elif self.since is None:
+            self.since = now
+        elif transport.is_closing() or self._waiting:
+            return
+        elif self.phase == BODY:
+            if self.turn is not None and self.since < now - limits.body:
+                self.turn.slow()
+        elif self.turn is not None:
+            return
+        elif self.phase == HEAD and self.since < now - limits.head:
+            self._refuse(TOO_SLOW)
+        elif self.phase == IDLE and self.since < now - limits.idle:
+            transport.close()

@@ -14,8 +14,6 @@ class Ops:
         self._plane, self._unready = plane, unready
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
         status, content_type, body = self._answer(scope["path"])
         headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

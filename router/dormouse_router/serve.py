@@ -7,17 +7,19 @@ leases.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import structlog
 
 from dormouse_router.app import App
+from dormouse_router.asgi import AsgiTurn
 from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.watch import Watcher
 from dormouse_router.cluster import Cluster, Resource
-from dormouse_router.cors import Cors
 from dormouse_router.dataplane.plane import DataPlane
 from dormouse_router.dialects import all_dialects
+from dormouse_router.hot import Hot
+from dormouse_router.http11 import Connection, Turn
 from dormouse_router.listener import Listener
 from dormouse_router.modelstore import Models
 from dormouse_router.ops import Ops
@@ -36,16 +38,28 @@ class Router:
         self.catalog = Catalog()
         self.plane = DataPlane(self.catalog, cluster, settings)
         store = Models(cluster, self.catalog, settings)
-        self.app = App(all_dialects(self.plane, store, settings), settings)
+        dialects = all_dialects(self.plane, store, settings)
+        self.app = App(dialects)
+        self._hot = Hot(dialects, self.app, settings)
         self.watchers = [
             Watcher(cluster, self.catalog, resource, namespace, self.plane.metrics.watched)
             for resource in Resource
             for namespace in settings.namespaces or (None,)
         ]
         self._draining = False
-        self._main = Listener(Cors(self.app, self.app.words, settings.origins), settings.host, settings.port)
-        self._ops = Listener(Ops(self.plane, self.unready), settings.host, settings.ops_port)
+        ops = Ops(self.plane, self.unready)
+        self._main = self._listener(self._hot.take, settings.port)
+        self._ops = self._listener(lambda connection: AsgiTurn(connection, ops), settings.ops_port)
         self.port, self.ops_port = self._main.port, self._ops.port
+
+    def _listener(self, take: Callable[[Connection], Turn], port: int) -> Listener:
+        settings = self.settings
+        return Listener(
+            take,
+            (settings.host, port),
+            body_timeout=settings.body_timeout,
+            write_timeout=settings.write_timeout,
+        )
 
     @property
     def connections(self) -> int:

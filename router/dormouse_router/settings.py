@@ -43,6 +43,8 @@ class Settings:
     """Longest silence of an engine within one answer; then it counts as dead."""
     body_timeout: float = 60.0
     """Longest wait for the next piece of a client's body."""
+    write_timeout: float = 300.0
+    """Longest wait for a client to take something of what was sent to it; then it holds an engine for nothing."""
     drain_delay: float = 3.0
     """From SIGTERM to no longer accepting: the time the cluster takes to notice that we are not ready."""
     drain_seconds: float = 600.0
@@ -69,6 +71,7 @@ class Settings:
             comment_after=_number(env, "DORMOUSE_SSE_COMMENT_AFTER", default.comment_after, float),
             comment_every=_number(env, "DORMOUSE_SSE_COMMENT_EVERY", default.comment_every, float),
             silence_timeout=_number(env, "DORMOUSE_SILENCE_TIMEOUT", default.silence_timeout, float),
+            write_timeout=_number(env, "DORMOUSE_WRITE_TIMEOUT", default.write_timeout, float),
             drain_delay=_number(env, "DORMOUSE_DRAIN_DELAY", default.drain_delay, float),
             drain_seconds=_number(env, "DORMOUSE_DRAIN_SECONDS", default.drain_seconds, float),
             access_log=_choice(env, "DORMOUSE_ACCESS_LOG", default.access_log, "On", "Off"),

@@ -6,7 +6,6 @@ import pytest
 from dormouse_router.app import App
 from dormouse_router.cors import Cors
 from dormouse_router.gateway import Refusal, Reply
-from dormouse_router.settings import Settings
 from tests.router.fakes import Stage
 
 
@@ -31,7 +30,7 @@ from tests.router.fakes import Stage
     ],
 )
 def test_origins(origin: bytes, host: bytes | None, allowed: bool) -> None:
-    app = App([], Settings())
+    app = App([])
     assert Cors(app, app.words, ("https://ui.example/",)).allows(origin, host) is allowed
 
 
@@ -39,7 +38,7 @@ def test_all_may_be_let_in() -> None:
     def words(path: str, refusal: Refusal) -> Reply:
         raise AssertionError(f"{path}: {refusal}")
 
-    assert Cors(App([], Settings()), words, ("*",)).allows(b"https://evil.example", b"router")
+    assert Cors(App([]), words, ("*",)).allows(b"https://evil.example", b"router")
 
 
 async def test_a_page_of_this_machine_is_let_in(client: httpx.AsyncClient) -> None:

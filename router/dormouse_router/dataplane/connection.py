@@ -6,7 +6,7 @@ noticing that it died. No parsing of bodies, no redirects, no TLS. Which connect
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httptools
@@ -31,14 +31,15 @@ class Unreachable(Exception):  # noqa: N818
 
 
 class Answer:
-    """One answer of an engine, as its bytes arrive. Iterating it gives the body's pieces."""
+    """One answer of an engine, as its bytes arrive (`gateway.Flow`). Iterating it gives the body's pieces."""
 
     __slots__ = (
+        "_changed",
         "_connection",
-        "_error",
         "_loop",
         "_waiter",
         "complete",
+        "error",
         "headers",
         "parts",
         "size",
@@ -50,7 +51,8 @@ class Answer:
         self._connection = connection
         self._loop = connection.loop
         self._waiter: asyncio.Future[None] | None = None
-        self._error: Exception | None = None
+        self._changed: Callable[[], None] | None = None
+        self.error: Exception | None = None
         self.status = 0
         self.headers: Headers = []
         self.parts: list[bytes] = []
@@ -60,20 +62,40 @@ class Answer:
         self.complete = False
 
     def wake(self) -> None:
+        if self._changed is not None:
+            self._changed()
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        self._changed = changed
+
+    def take(self) -> bytes:
+        parts = self.parts
+        if not parts:
+            return b""
+        self.parts = []
+        self.size = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def pause(self) -> None:
+        self._connection.pause()
+
+    def resume(self) -> None:
+        self._connection.resume()
+
     def fail(self, error: Exception) -> None:
-        if not self.complete:
-            self._error = error
+        if not self.complete and self.error is None:
+            self.error = error
             self.wake()
 
     async def head(self) -> None:
         """Until the head has come. Raises Unreachable when it never will."""
         while not self.started:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             await self._more()
 
     async def read(self) -> bytes:
@@ -81,15 +103,12 @@ class Answer:
         while not self.parts:
             if self.complete:
                 return b""
-            if self._error is not None:
-                raise UpstreamCut(str(self._error))
+            if self.error is not None:
+                raise UpstreamCut(str(self.error))
             # as `_more`, without its frame: this runs once per chunk of every stream
             self._waiter = waiter = self._loop.create_future()
             await waiter
-        parts = self.parts
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        self.parts = []
-        self.size = 0
+        data = self.take()
         if self._connection.paused:
             self._connection.resume()
         return data
@@ -165,12 +184,12 @@ class Connection(asyncio.Protocol):
             self.lost(f"the engine answered what is not HTTP: {error}")
             self.abort()
             return
-        if answer.size > HIGH_WATER and not self.paused:
-            self.paused = True
-            self._transport.pause_reading()
         answer.wake()
+        if answer.size > HIGH_WATER:
+            self.pause()
 
     def eof_received(self) -> None:
+        self.dead = True
         answer = self.answer
         if answer is not None and answer.started and not self._framed:
             answer.complete = True  # a body without a length ends with the connection
@@ -238,10 +257,16 @@ class Connection(asyncio.Protocol):
             self._transport.writelines([head, body])
         return answer
 
+    def pause(self) -> None:
+        if not self.paused and not self.dead:
+            self.paused = True
+            self._transport.pause_reading()
+
     def resume(self) -> None:
         if self.paused:
             self.paused = False
-            self._transport.resume_reading()
+            if not self.dead:
+                self._transport.resume_reading()
 
     @property
     def reusable(self) -> bool:

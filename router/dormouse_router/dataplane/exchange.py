@@ -1,10 +1,14 @@
 """One call from its arrival to the end of its answer: held if its model sleeps, sent to an engine, counted.
 
+A call whose model is awake, with a kept connection, is sent `at_once` and told of by callbacks; every other one, and
+one whose kept connection turned out to be stale, is entered as a context by a task.
+
 Owns what may be tried again: until an engine's first byte a call may move to another engine, or back into the hold;
 after it, never. Where engines are and what keeps a model awake is the plane's.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -39,9 +43,20 @@ class Plane(Protocol):
 
 
 class Exchange:
-    """One call, as an async context manager: inside it an engine's answer is at hand and counted in flight."""
+    """One call (`gateway.Opening`, and its `Upstream`): an engine's answer is at hand, and counted in flight."""
 
-    __slots__ = ("_answer", "_call", "_connection", "_endpoint", "_lane", "_plane", "_since", "hold_seconds", "record")
+    __slots__ = (
+        "_answer",
+        "_call",
+        "_changed",
+        "_connection",
+        "_endpoint",
+        "_lane",
+        "_plane",
+        "_since",
+        "hold_seconds",
+        "record",
+    )
 
     def __init__(self, plane: Plane, lane: Lane, call: Call) -> None:
         self._plane, self._lane, self._call = plane, lane, call
@@ -49,24 +64,59 @@ class Exchange:
         self._endpoint: Endpoint | None = None
         self._connection: Connection | None = None
         self._answer: Answer | None = None
+        self._changed: Callable[[], None] | None = None
         self.hold_seconds = 0.0
         self.record = call.record
 
-    async def __aenter__(self) -> "Exchange":
+    # ------------------------------------------------------------------ gateway.Opening
+
+    @property
+    def upstream(self) -> "Exchange":
+        return self
+
+    def at_once(self, changed: Callable[[], None]) -> bool:
         plane = self._plane
         self._since = now = plane.clock()
         try:
-            endpoint = plane.choose(self._lane, self._call, now) or await self._hold()
-            try:
-                await self._try(endpoint)
-            except Unreachable as error:
-                await self._try_again(error)
+            endpoint = plane.choose(self._lane, self._call, now)
+        except Refusal as refusal:
+            self._ended(refusal)
+            raise
+        if endpoint is None or endpoint.failures:
+            return False
+        connection = plane.pool.take(endpoint.host, endpoint.port, now)
+        if connection is None:
+            return False
+        self._changed = changed
+        self._count_in(endpoint)
+        self._send(connection, endpoint).watch(self._first_news)
+        return True
+
+    def close(self, error: BaseException | None = None) -> None:
+        if self._answer is not None:
+            self._answer.watch(None)
+        self._ended(error)
+
+    async def __aenter__(self) -> "Exchange":
+        plane = self._plane
+        stale = self._answer.error if self._answer is not None else None
+        if stale is None:
+            self._since = plane.clock()
+        try:
+            if isinstance(stale, Unreachable):
+                await self._try_again(stale)
+            else:
+                endpoint = plane.choose(self._lane, self._call, self._since) or await self._hold()
+                try:
+                    await self._try(endpoint)
+                except Unreachable as error:
+                    await self._try_again(error)
         except BaseException as error:
             self._ended(error)
             raise
         if self.hold_seconds:
             self._learn()
-        self._lane.stats.first_byte.observe(plane.clock() - now)
+        self._lane.stats.first_byte.observe(plane.clock() - self._since)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -81,6 +131,10 @@ class Exchange:
     @property
     def headers(self) -> Headers:
         return self.chunks.headers
+
+    @property
+    def flow(self) -> Answer:
+        return self.chunks
 
     @property
     def chunks(self) -> Answer:
@@ -129,17 +183,12 @@ class Exchange:
             self.record = entry.record
 
     async def _try(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        endpoint.in_flight += 1
-        if endpoint.failures:
-            health.tried(endpoint, self._plane.clock())
-        self._lane.in_flight += 1
+        self._count_in(endpoint)
         pool = self._plane.pool
         kept = pool.take(endpoint.host, endpoint.port, self._plane.clock())
         try:
-            self._connection = connection = kept or await pool.connect(endpoint.host, endpoint.port)
-            self._answer = answer = connection.send(self._head(endpoint), self._call.body)
-            await answer.head()
+            connection = kept or await pool.connect(endpoint.host, endpoint.port)
+            await self._send(connection, endpoint).head()
         except Unreachable as error:
             pool.forget(endpoint.host, endpoint.port)  # the next one is made anew, and so tells whether it is there
             if kept is None:  # a stale kept connection says nothing about the engine
@@ -155,6 +204,31 @@ class Exchange:
             self._lane.stats.passed_over += 1
             pause = endpoint.avoid_until - now
             log.warning("an engine is passed over", model=self.record.full_name, seconds=pause, error=str(error))
+
+    def _count_in(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        endpoint.in_flight += 1
+        self._lane.in_flight += 1
+        if endpoint.failures:
+            health.tried(endpoint, self._plane.clock())
+
+    def _send(self, connection: Connection, endpoint: Endpoint) -> Answer:
+        self._connection = connection
+        self._answer = answer = connection.send(self._head(endpoint), self._call.body)
+        return answer
+
+    def _first_news(self) -> None:
+        """The first that is heard of a call that was sent at once."""
+        endpoint, answer, changed = self._endpoint, self._answer, self._changed
+        assert endpoint and answer and changed  # noqa: S101, PT018 - `at_once` set them
+        if answer.started:
+            self._lane.stats.first_byte.observe(self._plane.clock() - self._since)
+            answer.watch(changed)
+        elif answer.error is not None:
+            self._plane.pool.forget(endpoint.host, endpoint.port)
+        else:
+            return  # an interim answer, or half a head
+        changed()
 
     def _head(self, endpoint: Endpoint) -> bytes:
         call = self._call

@@ -18,7 +18,7 @@ from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.lease import Around, LeaseKeeper
 from dormouse_router.dataplane.routed import Routed, Routing
 from dormouse_router.dataplane.upstream import Pool
-from dormouse_router.gateway import Call, Refusal, Request
+from dormouse_router.gateway import Call, Opening, Refusal, Request
 from dormouse_router.metrics import Metrics, Row
 from dormouse_router.settings import Settings
 
@@ -73,7 +73,7 @@ class DataPlane:
         entry = self.catalog.get(record.key)
         return entry is not None and bool(entry.endpoints)
 
-    def open(self, call: Call) -> Exchange | Routed:
+    def open(self, call: Call) -> Opening:
         return self.exchange(call) if call.record.taken is None else Routed(self, call)
 
     def exchange(self, call: Call) -> Exchange:

@@ -5,7 +5,7 @@ its own.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -122,6 +122,19 @@ class Routed:
         self._exchange: Exchange | None = None
         self.record = call.record
 
+    # ------------------------------------------------------------------ gateway.Opening
+
+    @property
+    def upstream(self) -> "Routed":
+        return self
+
+    def at_once(self, changed: Callable[[], None]) -> bool:
+        """Never: whoever steps in for a model that failed may have to wake."""
+        return False
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Nothing: no such call begins at once."""
+
     async def __aenter__(self) -> "Routed":
         while True:
             exchange = self._plane.exchange(self._with_defaults())
@@ -138,7 +151,7 @@ class Routed:
                 self.record = replace(exchange.record, taken=self.record.taken)
                 return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._ended(self._engine.status if error is None else _status(error))
         await self._engine.__aexit__(kind, error, trace)
 
@@ -155,6 +168,10 @@ class Routed:
     @property
     def hold_seconds(self) -> float:
         return self._engine.hold_seconds
+
+    @property
+    def flow(self) -> Answer:
+        return self._engine.chunks
 
     @property
     def chunks(self) -> Answer:

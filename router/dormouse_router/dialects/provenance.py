@@ -4,32 +4,40 @@ Known as soon as the model is, and better once its engine answers: a request car
 """
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.gateway import Request
+from dormouse_router.gateway import Request, header_lines
 
 MOST_KNOWN = 1000
-Told = tuple[tuple[bytes, bytes], ...]
-_known: dict[str, tuple[Record, Told]] = {}
-"""The headers of a record by its version, because they are the same for every call."""
+Told = tuple[Record, bytes, bytes]
+"""A record, and the lines of its answers: while the hold is not known, and where there was none."""
+_known: dict[str, Told] = {}
+"""By the record's version, because they are the same for every call."""
 
 
 def tell(request: Request, record: Record, hold_seconds: float | None = None) -> None:
     """Let whatever is answered say that it is of `record`, and how long the call waited, where that is known."""
     known = _known.get(record.version)
     if record.taken is not None:  # such a record is made for a single call
-        told = (*_origin(record), *record.taken.headers)
+        lines = header_lines((*_origin(record), *record.taken.headers))
     else:
-        told = known[1] if known is not None and known[0] is record else _remember(record)
-    if hold_seconds is not None:
-        told = (*told, (b"x-dormouse-hold-ms", b"%d" % (hold_seconds * 1000)))
-    request.more = told
+        if known is None or known[0] is not record:
+            known = _remember(record)
+        if hold_seconds == 0:
+            request.more = known[2]
+            return
+        lines = known[1]
+    request.more = lines if hold_seconds is None else lines + _hold(hold_seconds)
 
 
 def _remember(record: Record) -> Told:
     if len(_known) >= MOST_KNOWN:
         _known.clear()
-    told = tuple(_origin(record))
-    _known[record.version] = (record, told)
-    return told
+    lines = header_lines(_origin(record))
+    _known[record.version] = known = (record, lines, lines + _hold(0))
+    return known
+
+
+def _hold(seconds: float) -> bytes:
+    return b"x-dormouse-hold-ms: %d\r\n" % (seconds * 1000)
 
 
 def _origin(record: Record) -> list[tuple[bytes, bytes]]:

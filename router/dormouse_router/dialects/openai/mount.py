@@ -15,8 +15,8 @@ from dormouse_router.settings import Settings
 
 def dialect(gateway: Gateway, store: ModelStore, settings: Settings) -> Dialect:
     """The dialect that also words what belongs to no other."""
-    posts = {path: calls.Passed(gateway, settings, path, check) for path, check in calls.checks().items()}
-    return Dialect("", refuse, posts, _models(gateway))
+    starts = {path: calls.Passed(gateway, settings, path, check) for path, check in calls.checks().items()}
+    return Dialect("", refuse, {}, _models(gateway), starts)
 
 
 def _models(gateway: Gateway) -> APIRouter:

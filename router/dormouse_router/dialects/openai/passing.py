@@ -1,0 +1,162 @@
+"""One call on its way: to the engine, and the answer back to the client as it comes.
+
+While the model is awake no task is made: the engine's answer arrives in callbacks, which write to the client. A call
+that must wait, and one whose kept connection was stale, goes on in a task; what is answered is the same.
+"""
+
+import asyncio
+
+import structlog
+
+from dormouse_router.dataplane import relay
+from dormouse_router.dataplane.peek import splice_model
+from dormouse_router.dialects.openai import errors
+from dormouse_router.dialects.provenance import tell
+from dormouse_router.gateway import Flow, Line, Opening, Refusal, Upstream, UpstreamCut, header_lines
+
+log = structlog.get_logger()
+VERSION = (b"openai-version", b"2020-10-01")
+WHOLE = header_lines((errors.JSON, VERSION))
+STREAM = header_lines((*relay.STREAM_HEADERS, VERSION))
+MAX_BODY = 64 * 1024 * 1024
+"""Most bytes of an answer that is gathered."""
+
+
+class Passing:
+    """One call and the client it is for."""
+
+    __slots__ = ("_line", "_model", "_opening", "_pieces", "_size")
+
+    def __init__(self, line: Line, opening: Opening, model: str) -> None:
+        """`model` is what the caller called it."""
+        self._line, self._opening, self._model = line, opening, model
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def begin(self) -> None:
+        """Returns at once. Raises Refusal."""
+        if self._opening.at_once(self._stirred):
+            self._line.watch(self._left, None)
+        else:
+            self._line.spawn(self._in_task())
+
+    # ------------------------------------------------------------------ without a task
+
+    def _stirred(self) -> None:
+        try:
+            self._look(self._opening.upstream.flow)
+        except Exception as error:
+            log.exception("an answer could not be passed on", request_id=self._line.request_id)
+            self._opening.close(error)
+            self._line.cut()
+
+    def _look(self, flow: Flow) -> None:
+        if not flow.started:
+            self._not_begun(flow.error)
+        elif not self._pieces and relay.is_stream(flow.headers):
+            self._stream(flow)
+        elif self._gather(flow) and flow.complete:
+            upstream = self._opening.upstream
+            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            answer(self._line, upstream, self._model, body)
+            self._opening.close()
+
+    def _gather(self, flow: Flow) -> bool:
+        """Take what has come of an answer that is not streamed. False: there will be no answer."""
+        piece = flow.take()
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if flow.error is not None:
+            self._refuse(lost(str(flow.error)))
+        elif self._size > MAX_BODY:
+            self._refuse(lost(f"the engine's answer is larger than {MAX_BODY} bytes"))
+        else:
+            return True
+        return False
+
+    def _not_begun(self, error: Exception | None) -> None:
+        if isinstance(error, Refusal):
+            self._refuse(error)
+        else:
+            self._line.spawn(self._in_task())
+
+    def _stream(self, flow: Flow) -> None:
+        line, upstream = self._line, self._opening.upstream
+        tell(line, upstream.record, 0.0)
+        line.open(upstream.status, STREAM)
+
+        def ended() -> None:
+            relay.count_usage(upstream, passing.tail)
+            self._opening.close()
+
+        passing = relay.Stream(line, flow, lost_event, ended)
+        passing.start(self._left)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._opening.close(refusal)
+        reply = errors.refuse(refusal)
+        self._line.send(reply.status, header_lines(reply.headers), reply.body)
+
+    def _left(self) -> None:
+        self._opening.close(asyncio.CancelledError())
+
+    # ------------------------------------------------------------------ in a task
+
+    async def _in_task(self) -> None:
+        line = self._line
+        try:
+            async with self._opening as upstream:
+                await self._pass_on(upstream)
+        except (Refusal, UpstreamCut) as error:
+            if not line.started:
+                raise
+            self._late(error)
+
+    async def _pass_on(self, upstream: Upstream) -> None:
+        if relay.is_stream(upstream.headers):
+            tell(self._line, upstream.record, upstream.hold_seconds)
+            await relay.stream(self._line, upstream, STREAM, lost_event)
+            return
+        try:
+            body = await upstream.body()
+        except UpstreamCut as cut:
+            raise lost(str(cut)) from cut
+        answer(self._line, upstream, self._model, body)
+
+    def _late(self, error: Refusal | UpstreamCut) -> None:
+        """The head is out already: the error is the stream's last event."""
+        if isinstance(error, Refusal):
+            self._line.push(errors.event(error.status, error.message, error.code))
+        else:
+            self._line.push(lost_event(str(error)))
+        self._line.close()
+
+
+def answer(line: Line, upstream: Upstream, model: str, body: bytes) -> None:
+    """Send an engine's answer, which is whole."""
+    status, lines = upstream.status, WHOLE
+    tell(line, upstream.record, upstream.hold_seconds)
+    relay.count_usage(upstream, body)
+    if status >= 400:
+        lines += header_lines(errors.passed_on(upstream.headers))
+        body = errors.translate(status, body)
+    elif model != upstream.record.name and body.startswith(b"{"):
+        body = splice_model(body, model)
+    if line.started:  # the client was told of its wait in a stream
+        line.push(b"data: " + body + b"\n\n")
+        line.close()
+    else:
+        line.send(status, lines, body)
+
+
+def lost(why: str) -> Refusal:
+    return Refusal(502, _broken(why), code="engine_lost", retry_after=1.0)
+
+
+def lost_event(why: str) -> bytes:
+    """The last event of a stream whose engine died."""
+    return errors.event(502, _broken(why), "engine_lost")
+
+
+def _broken(why: str) -> str:
+    return f"The answer broke off: {why}. Send the request again."

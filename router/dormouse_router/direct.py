@@ -1,0 +1,270 @@
+"""A request on a hot path: `gateway.Request` over a client's connection, with nothing in between.
+
+Its body is collected before anybody is told of it, and its answer may be given by callbacks or by a task. Owns how an
+answer is framed and that a client which leaves ends what is done for it. Knows nothing of models.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from dormouse_router.asgi import path_of
+from dormouse_router.gateway import Headers, Refusal, Reply, header_lines
+from dormouse_router.http11 import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, Connection, status_line
+
+# unique over restarts and replicas without asking the system for randomness per request
+_RUN = os.urandom(6).hex()
+_number = itertools.count(1)
+_CHUNKED_END = CHUNKED + b"\r\n"
+
+
+def stopping() -> Refusal:
+    """What a call is told that this router has no time for any more."""
+    text = "This router is stopping: send the request again, and another one takes it."
+    return Refusal(503, text, code="router_stopping", retry_after=1.0)
+
+
+class Service(Protocol):
+    """Who answers (`app.App`)."""
+
+    max_body: int
+
+    def serve(self, request: "Direct") -> None:
+        """The request is whole and it is its turn."""
+        ...
+
+    async def run(self, request: "Direct", work: Coroutine[Any, Any, None]) -> None:
+        """`work` is what the request's task does; whatever becomes of it."""
+        ...
+
+    def refuse(self, request: "Direct", refusal: Refusal) -> None:
+        """Say so, in the words of the request's dialect."""
+        ...
+
+    def over(self, request: "Direct") -> None:
+        """Nothing is done for the request any more. Called once."""
+        ...
+
+
+class Direct:
+    """`gateway.Line` and `http11.Turn`. Made for every request of a hot path: it does nothing before it is asked."""
+
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_connection",
+        "_headers",
+        "_id",
+        "_pieces",
+        "_service",
+        "_size",
+        "_too_large",
+        "_url",
+        "_when_left",
+        "allowing",
+        "ended",
+        "expects",
+        "gone",
+        "handler",
+        "keep_alive",
+        "more",
+        "path",
+        "started",
+        "task",
+        "transport",
+    )
+    method = "POST"
+
+    def __init__(self, connection: Connection, service: Service, path: str, handler: Any) -> None:
+        self._connection, self._service = connection, service
+        self.transport = connection.transport
+        self.path, self.handler = path, handler
+        self._url = connection.url
+        self._headers = dict(connection.headers)
+        self._chunked = connection.version != "1.0"
+        self.expects = connection.expects
+        self.keep_alive = True
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._body: bytes | None = None
+        self._id: str | None = None
+        self.allowing = b""
+        """Lines of the head for a web page that may call."""
+        self.more = b""
+        self.started = self.ended = self.gone = False
+        self._too_large = False
+        self.task: asyncio.Task[None] | None = None
+        self._when_left: Callable[[], None] | None = None
+
+    # ------------------------------------------------------------------ http11.Turn
+
+    def begin(self) -> None:
+        declared = self._headers.get(b"content-length")
+        if self._too_large or (declared is not None and int(declared) > self._service.max_body):
+            self._refuse_size()
+        elif self._body is not None:
+            self._service.serve(self)
+        elif self.expects:
+            self.transport.write(CONTINUE)
+
+    def received(self, data: bytes) -> None:
+        if self.ended:
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > self._service.max_body:
+            self._pieces.clear()
+            self._too_large = True
+            if self._connection.turn is self:
+                self._refuse_size()
+
+    def check(self) -> None:
+        """Raises Refusal for a body that no dialect takes: passed on undecoded, it would wake a model only to fail."""
+        coding = self._headers.get(b"content-encoding")
+        if coding is not None and coding.lower() != b"identity":
+            raise Refusal(415, "A compressed request body is not taken: send it as it is, without Content-Encoding.")
+        body = self.payload
+        if not body.isascii():
+            try:
+                str(body, "utf-8")
+            except UnicodeDecodeError as error:
+                text = f"The request body is not UTF-8 from byte {error.start} on: send JSON in UTF-8."
+                raise Refusal(400, text) from None
+
+    def whole(self) -> None:
+        pieces = self._pieces
+        self._body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        if self._connection.turn is self and not self.ended:
+            self._service.serve(self)
+
+    def slow(self) -> None:
+        text = "The request's body came too slowly: send it faster, or in one piece."
+        self._service.refuse(self, Refusal(408, text))
+
+    def left(self) -> None:
+        self.gone = True
+        if self.task is not None:
+            self.task.cancel()
+            return
+        if self._when_left is not None:
+            self._when_left()
+        self._service.over(self)
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+        elif not self.started:
+            if self._when_left is not None:
+                self._when_left()
+            self._service.refuse(self, stopping())
+
+    # ------------------------------------------------------------------ gateway.Request
+
+    @property
+    def query(self) -> bytes:
+        return path_of(self._url)[2]
+
+    @property
+    def request_id(self) -> str:
+        if self._id is None:
+            given = self._headers.get(b"x-request-id")
+            usable = given is not None and 0 < len(given) <= 128 and given.isascii()
+            self._id = given.decode() if given is not None and usable else f"req-{_RUN}-{next(_number):x}"
+        return self._id
+
+    def header(self, name: bytes) -> bytes | None:
+        return self._headers.get(name)
+
+    async def body(self) -> bytes:
+        return self.payload
+
+    async def reply(self, reply: Reply) -> None:
+        self.send(reply.status, header_lines(reply.headers), reply.body)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.open(status, header_lines(headers))
+
+    async def write(self, chunk: bytes) -> None:
+        self.push(chunk)
+        if self._connection.write_paused:
+            await self._connection.drain()
+
+    async def end(self, chunk: bytes = b"") -> None:
+        if chunk:
+            self.push(chunk)
+        self.close()
+
+    # ------------------------------------------------------------------ gateway.Line
+
+    @property
+    def payload(self) -> bytes:
+        return self._body or b""
+
+    def send(self, status: int, lines: bytes, body: bytes) -> None:
+        if self.gone:
+            return
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._head(status, lines), len(body), body))
+        self._answered()
+
+    def open(self, status: int, lines: bytes) -> None:
+        if not self.gone:
+            self.transport.write(self._head(status, lines) + (_CHUNKED_END if self._chunked else b"\r\n"))
+
+    def push(self, chunk: bytes) -> None:
+        if not self.gone:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+
+    def close(self) -> None:
+        if self.gone:
+            return
+        if self._chunked:
+            self.transport.write(LAST_CHUNK)
+        self._answered()
+
+    def cut(self) -> None:
+        """Close the connection in the middle of the answer, so that nobody takes it for whole."""
+        self.keep_alive = False
+        if not self.gone:
+            self._answered()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        connection = self._connection
+        self.task = connection.shared.spawn(connection.loop, self._service.run(self, work))
+
+    def watch(self, left: Callable[[], None] | None, writable: Callable[[bool], None] | None) -> None:
+        self._when_left = left
+        connection = self._connection
+        connection.when_writable = writable
+        if writable is not None and connection.write_paused:
+            writable(False)
+
+    # ------------------------------------------------------------------ inside
+
+    def _head(self, status: int, lines: bytes) -> bytes:
+        """The head but for its last lines."""
+        self.started = True
+        if self._body is None:
+            self.keep_alive = False  # what is left of the body must not be taken for a request
+        head = b"%b%b%b%b%bx-request-id: %b\r\n" % (
+            status_line(status),
+            self._connection.shared.date,
+            self.allowing,
+            lines,
+            self.more,
+            self.request_id.encode(),
+        )
+        return head if self.keep_alive else head + CLOSE
+
+    def _answered(self) -> None:
+        self.ended = True
+        self.watch(None, None)
+        if self.task is None:
+            self._service.over(self)
+        self._connection.answered()
+
+    def _refuse_size(self) -> None:
+        text = f"The request body is larger than {self._service.max_body} bytes: send a smaller one."
+        self._service.refuse(self, Refusal(413, text))

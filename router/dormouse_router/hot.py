@@ -1,0 +1,114 @@
+"""The hot paths: which requests take them, who answers, and what becomes of one that goes wrong.
+
+Between the client's connection and a dialect's handler there is this and nothing else: no middleware, no routing table,
+no framework. Everything else goes to the ASGI application.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from dormouse_router.app import App, Lives, bug
+from dormouse_router.asgi import AsgiTurn, path_of
+from dormouse_router.cors import Cors
+from dormouse_router.direct import Direct, stopping
+from dormouse_router.gateway import Dialect, Handler, Line, Refusal, Starter, header_lines
+from dormouse_router.http11 import Connection, Turn
+from dormouse_router.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Hot:
+    """`direct.Service`, and what makes the turns of the client-facing listener."""
+
+    def __init__(self, dialects: Sequence[Dialect], app: App, settings: Settings) -> None:
+        self._app = app
+        self._cors = Cors(app, app.words, settings.origins)
+        self._starts = _starts(dialects)
+        self._access_log = settings.access_log
+        self.max_body = settings.max_body
+        self.lives: Lives = app.lives
+
+    def take(self, connection: Connection) -> Turn:
+        """The turn of the request whose head `connection` has read."""
+        if connection.method != b"POST":
+            return AsgiTurn(connection, self._cors)
+        path = connection.url.decode("ascii")
+        start = self._starts.get(path)
+        if start is None:
+            path = path_of(connection.url)[0]
+            start = self._starts.get(path)
+            if start is None:
+                return AsgiTurn(connection, self._cors)
+        self.lives.count += 1
+        return Direct(connection, self, path, start)
+
+    # ------------------------------------------------------------------ direct.Service
+
+    def serve(self, request: Direct) -> None:
+        try:
+            origin = request.header(b"origin")
+            if origin is not None:
+                request.allowing = header_lines(self._cors.admit(origin, request.header(b"host")))
+            request.check()
+            request.handler(request)
+        except Refusal as refusal:
+            self.refuse(request, refusal)
+        except Exception:
+            log.exception("request failed", path=request.path, request_id=request.request_id)
+            self.refuse(request, bug())
+
+    async def run(self, request: Direct, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Refusal as refusal:
+            self.refuse(request, refusal)
+        except asyncio.CancelledError:
+            if not request.gone:  # the router stops
+                if not request.started:
+                    self.refuse(request, stopping())
+                raise
+        except Exception:
+            log.exception("request failed", path=request.path, request_id=request.request_id)
+            self.refuse(request, bug())
+        finally:
+            self.over(request)
+
+    def refuse(self, request: Direct, refusal: Refusal) -> None:
+        refusal.request_id = request.request_id
+        if not request.started:
+            reply = self._app.words(request.path, refusal)
+            request.send(reply.status, header_lines(reply.headers), reply.body)
+        elif not request.ended:
+            # the head is out and the handler did not end its stream: cut it, so that it is not taken for whole
+            log.error("stream given up", path=request.path, request_id=request.request_id, error=refusal.message)
+            request.cut()
+
+    def over(self, request: Direct) -> None:
+        self.lives.count -= 1
+        if self._access_log:
+            log.info("served", path=request.path, request_id=request.request_id)
+
+
+def _starts(dialects: Sequence[Dialect]) -> dict[str, Starter]:
+    starts: dict[str, Starter] = {}
+    for dialect in dialects:
+        starts |= {path: _in_task(handler) for path, handler in dialect.posts.items()}
+        starts |= dialect.starts
+    return starts
+
+
+def _in_task(handler: Handler) -> Callable[[Line], None]:
+    return partial(_spawn, handler)
+
+
+def _spawn(handler: Handler, line: Line) -> None:
+    line.spawn(_run(handler, line))
+
+
+async def _run(handler: Handler, line: Line) -> None:
+    await handler(line)

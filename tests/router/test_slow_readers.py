@@ -1,0 +1,50 @@
+"""Clients that take nothing of what is sent to them: they hold an engine for a while, and not for ever."""
+
+import asyncio
+
+from tests.router.conftest import MakeEngine
+from tests.router.fakes import Exchange, chat_chunk, stage, until
+from tests.router.wire import BODY, raw, rest, sized
+
+STREAMED = BODY.replace(b"{", b'{"stream": true, ', 1)
+PIECE = b"data: " + b"x" * 100_000 + b"\n\n"
+
+
+async def flood(exchange: Exchange) -> None:
+    await exchange.stream_head()
+    while True:
+        await exchange.chunk(PIECE)
+
+
+async def test_a_client_that_takes_nothing_gives_its_engine_back(make_engine: MakeEngine) -> None:
+    async with stage(write_timeout=0.2) as world:
+        engine = await make_engine(flood)
+        await world.awake(engine)
+        async with raw(world) as (reader, writer):
+            writer.write(sized(STREAMED))
+            await reader.readuntil(b"data: ")
+            await until(lambda: world.router.connections == 0)
+            await until(lambda: not engine.open)
+            assert all(lane.in_flight == 0 for lane in world.router.plane.lanes.values())
+            assert not (await rest(reader)).endswith(b"0\r\n\r\n")
+
+
+async def test_a_client_that_reads_now_and_then_keeps_its_stream(make_engine: MakeEngine) -> None:
+    async def some(exchange: Exchange) -> None:
+        await exchange.stream_head()
+        for _ in range(200):
+            await exchange.chunk(PIECE)
+        await exchange.event(chat_chunk("the end"))
+        await exchange.finish()
+
+    async with stage(write_timeout=1.5) as world:
+        await world.awake(await make_engine(some))
+        async with raw(world) as (reader, writer):
+            writer.write(sized(STREAMED))
+            said = b""
+            while part := await reader.read(500_000):
+                said = said[-20:] + part
+                await asyncio.sleep(0.05)
+                if said.endswith(b"0\r\n\r\n"):
+                    break
+            assert b"[DONE]" in said
