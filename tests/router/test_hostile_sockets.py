@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 import struct
 import time
@@ -18,7 +19,7 @@ from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, model
 from tests.router.wire import BODY, CLOSE, LIST, POST, bad, good_client, in_pieces, raw, rest, sized, statuses
 
 STREAMED = BODY.replace(b"{", b'{"stream": true, ', 1)
-IDLE_CONNECTIONS = 8_000
+IDLE_CONNECTIONS = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1_000)
 IDLE_BYTES = 20_000
 """Per idle connection of the router's own process: parser, transport, protocol, and what waits for its head."""
 
