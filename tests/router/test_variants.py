@@ -107,7 +107,7 @@ def test_what_keeps_a_caller_on_one_variant(sticky: Any, body: dict[str, Any], k
 
 def test_a_session_may_be_named_in_the_body() -> None:
     made = route(("a", 1), sticky={"by": "Session"})
-    assert sticky_key(made, {}.get, b'{"prompt_cache_key":"p","user":"u"}') == b"p"
+    assert sticky_key(made, dict[bytes, bytes]().get, b'{"prompt_cache_key":"p","user":"u"}') == b"p"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"user":"' + b"u", b"[" * 5000])
