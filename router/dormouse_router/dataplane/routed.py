@@ -20,6 +20,7 @@ from dormouse_router.dataplane.variants import choose_variant, label, next_draw,
 from dormouse_router.gateway import Call, Headers, Refusal, Request, Waiting
 
 K = TypeVar("K")
+MOST_MARKS = 1000
 
 
 class Routing:
@@ -30,6 +31,7 @@ class Routing:
         self._draws: dict[Key, float] = {}
         self._answered: dict[tuple[Key, str, int], int] = {}
         self._stood_in: dict[tuple[Key, str], int] = {}
+        self._marks: dict[tuple[Key, str, tuple[str, ...]], tuple[Record, Route, Record]] = {}
 
     def take(self, route: Route, request: Request | None, body: bytes) -> Record:
         """The model for a call, marked with the way it came by. Refusal 503 where none can serve."""
@@ -77,9 +79,20 @@ class Routing:
         for index, model in enumerate(models):
             entry = self._catalog.get((route.namespace, model))
             if entry is not None and _can_serve(entry):
-                taken = Taken(route.key, label(route, model), route.defaults, models[index + 1 :])
-                return replace(entry.record, taken=taken)
+                return self._marked(entry.record, route, models[index + 1 :])
         return None
+
+    def _marked(self, record: Record, route: Route, left: tuple[str, ...]) -> Record:
+        """`record` with the way it came by; made once, for making it costs four times the choice."""
+        key = (route.key, record.name, left)
+        known = self._marks.get(key)
+        if known is not None and known[0] is record and known[1] is route:
+            return known[2]
+        if len(self._marks) >= MOST_MARKS:
+            self._marks.clear()
+        marked = replace(record, taken=Taken(route.key, label(route, record.name), route.defaults, left))
+        self._marks[key] = (record, route, marked)
+        return marked
 
     def _nobody(self, route: Route, model: str) -> Refusal:
         entry = self._catalog.get((route.namespace, model))
@@ -148,7 +161,8 @@ class Routed:
                 self.record = other
             else:
                 self._exchange = exchange
-                self.record = replace(exchange.record, taken=self.record.taken)
+                if exchange.record.taken is None:  # the catalogue's own, as it is after the wake
+                    self.record = replace(exchange.record, taken=self.record.taken)
                 return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
