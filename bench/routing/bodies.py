@@ -13,10 +13,10 @@ LARGE = 220_000
 
 
 def chat(size: int, *, stream: bool = False) -> bytes:
-    """A chat whose body has about `size` bytes. OpenAI and Ollama both take it."""
+    """A chat whose body has about `size` bytes. OpenAI, Ollama and Anthropic all take it."""
     words = "The quick brown fox jumps over the lazy dog. " * (size // 45 + 1)
     fields: dict[str, object] = {"model": MODEL, "messages": [{"role": "user", "content": words[:size]}]}
-    return json.dumps(fields | ({"stream": True} if stream else {"temperature": 0.7})).encode()
+    return json.dumps(fields | ({"stream": True, "max_tokens": 1000} if stream else {"temperature": 0.7})).encode()
 
 
 SMALL_CHAT = chat(600)
@@ -44,9 +44,9 @@ def chunk(at: int) -> bytes:
     )
 
 
-WRITTEN = re.compile(rb'"content": ?"@(\d{20})"')
+WRITTEN = re.compile(rb'"(?:content|text)": ?"@(\d{20})"')
 """The time in an event made by `chunk`, or in what a proxy made of it."""
 WRITTEN_LENGTH = 40
 """No match of WRITTEN is longer."""
-ENDS = (b"[DONE]", b'"done":true', b'"done": true')
-"""What ends a stream: OpenAI's last event, or Ollama's last line."""
+ENDS = (b"[DONE]", b'"done":true', b'"done": true', b'"type":"message_stop"')
+"""What ends a stream: OpenAI's last event, Ollama's last line, or Anthropic's last event."""

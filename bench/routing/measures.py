@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.routing.bodies import LARGE_CHAT, SMALL_CHAT, STREAMS
 from bench.routing.processes import BenchError, Process, python
-from bench.routing.streams import OLLAMA, OPENAI
+from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI
 from bench.routing.targets import LOAD_CORE
 from bench.routing.wrk import load
 
@@ -112,13 +112,16 @@ def many_streams(place: Place) -> Figures:
 
 
 def translation(place: Place) -> Figures:
-    """The same chunks passed on as they are, and made into Ollama's lines."""
+    """The same chunks passed on as they are, and made into Ollama's lines and Anthropic's events."""
     figures: Figures = {}
-    for name, path in (("CPU per passed chunk", OPENAI), ("CPU per Ollama line", OLLAMA)):
+    ways = (("CPU per passed chunk", OPENAI), ("CPU per Ollama line", OLLAMA), ("CPU per Anthropic event", ANTHROPIC))
+    for name, path in ways:
         with cpu_of(place.proxy) as cpu:
             seen, _ = streams(place, TRANSLATED_STREAMS, path)
         figures |= cpu_per(name, cpu, seen["chunks"])
-    figures["Ollama translation per chunk"] = figures["CPU per Ollama line"] - figures["CPU per passed chunk"]
+    passed = figures["CPU per passed chunk"]
+    figures["Ollama translation per chunk"] = figures["CPU per Ollama line"] - passed
+    figures["Anthropic translation per chunk"] = figures["CPU per Anthropic event"] - passed
     return figures
 
 
@@ -154,7 +157,13 @@ STREAMED = Measurement(
 TRANSLATED = Measurement(
     "ollama",
     translation,
-    {"CPU per passed chunk": "us", "CPU per Ollama line": "us", "Ollama translation per chunk": "us"},
+    {
+        "CPU per passed chunk": "us",
+        "CPU per Ollama line": "us",
+        "Ollama translation per chunk": "us",
+        "CPU per Anthropic event": "us",
+        "Anthropic translation per chunk": "us",
+    },
 )
 
 

@@ -2,7 +2,7 @@
 
 python -m bench.routing.streams PORT STREAMS [PATH]
 
-`PATH` is /v1/chat/completions (events) or /api/chat (lines of JSON).
+`PATH` is /v1/chat/completions or /v1/messages (events), or /api/chat (lines of JSON).
 """
 
 import asyncio
@@ -21,6 +21,7 @@ OPEN_SECONDS = 0.03
 LIMIT_SECONDS = 60.0
 OPENAI = "/v1/chat/completions"
 OLLAMA = "/api/chat"
+ANTHROPIC = "/v1/messages"
 
 
 @dataclass

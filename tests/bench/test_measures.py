@@ -9,7 +9,7 @@ import pytest
 
 from bench.routing import holding, measures
 from bench.routing.processes import free_port, python, running
-from bench.routing.streams import OLLAMA, OPENAI
+from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI
 
 CHUNKS = 5
 
@@ -20,7 +20,7 @@ def _said(module: str, *arguments: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("module", "paths"), [("bench.routing.proxy", (OPENAI, OLLAMA)), ("bench.routing.bare", (OPENAI,))]
+    ("module", "paths"), [("bench.routing.proxy", (OPENAI, OLLAMA, ANTHROPIC)), ("bench.routing.bare", (OPENAI,))]
 )
 def test_the_clients_get_every_answer(module: str, paths: tuple[str, ...]) -> None:
     engine, port = free_port(), free_port()
