@@ -213,13 +213,39 @@ async def test_a_route_is_listed_and_shown_as_a_model(world: Stage) -> None:
         assert whole.model == "org/Both"
 
 
-async def test_ten_thousand_choices_of_a_running_router_are_within_one_percent(world: Stage) -> None:
-    for name in "ab":
-        await world.asleep(model(name))
+async def many(world: Stage, bodies: list[dict[str, Any]]) -> list[str]:
+    """The variants that answer `bodies`, one after the other on one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.router.port)
+    met = []
+    for each in bodies:
+        sent = json.dumps(each).encode()
+        writer.write(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (URL.encode(), len(sent)) + sent)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        found = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
+        await reader.readexactly(int(found["content-length"]))
+        met.append(found["x-dormouse-variant"])
+    writer.close()
+    await writer.wait_closed()
+    return met
+
+
+@pytest.mark.usefixtures("engines")
+async def test_ten_thousand_calls_are_split_within_one_percent(world: Stage) -> None:
     await routed(world, "ab", ("a", 90), ("b", 10))
-    found = Counter(world.router.plane.find("ab").name for _ in range(10_000))
-    assert abs(found["b"] / 10_000 - 0.1) < 0.01
-    assert found.total() == 10_000
+    parts = await asyncio.gather(*(many(world, [body()] * 1000) for _ in range(10)))
+    met = Counter(variant for part in parts for variant in part)
+    assert met.total() == 10_000
+    assert abs(met["b"] / 10_000 - 0.1) < 0.01
+
+
+@pytest.mark.usefixtures("engines")
+async def test_ten_thousand_calls_of_four_hundred_users_never_change_sides(world: Stage) -> None:
+    await routed(world, "ab", ("a", 1), ("b", 1), sticky={"by": "User"})
+    users = [[f"user-{client}-{number}" for number in range(40)] for client in range(10)]
+    parts = await asyncio.gather(*(many(world, [body(user=user) for user in mine] * 25) for mine in users))
+    for mine, part in zip(users, parts, strict=True):
+        assert len(set(zip(mine * 25, part, strict=True))) == len(mine)
+    assert {variant for part in parts for variant in part} == {"a", "b"}
 
 
 async def test_a_route_whose_model_is_replaced_goes_on(
