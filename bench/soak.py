@@ -96,7 +96,8 @@ class Soak:
         stop.set()
 
     async def _sample(self) -> Sample:
-        counts, process = await self._control.ask("counts"), self._process
+        counts = await self._control.ask("counts", collect=self._options.collect)
+        process = self._process
         tasks = sum(counts["tasks"].values())
         since = time.monotonic() - self._began
         open_ = (counts["connections"], counts["in_flight"], counts["held"])
@@ -154,6 +155,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=24, help="at once; two of three behave")
     parser.add_argument("--every", type=float, default=60, help="seconds between two lines of progress")
+    parser.add_argument("--collect", action="store_true", help="collect the router's garbage before every sample")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--python", default=sys.executable, help="interpreter of the router (images have Debian's)")
     parser.add_argument("--json", type=Path, help="write outcomes, samples and verdict to this file")

@@ -40,7 +40,7 @@ def test_whatever_is_left_fails(left: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("growth", "ok"), [(0, True), (4_000, True), (20_000, False)])
 def test_memory_is_judged_after_the_warm_up(growth: int, ok: bool) -> None:
-    samples = [Sample(second, 60_000_000 + growth * max(0, second - 300), 1, 1, 1, 1, 1) for second in range(900)]
+    samples = [Sample(second, 60_000_000 + growth * max(0, second - 300), 1, 1, 1, 1, 1) for second in range(1200)]
     samples[100] = Sample(100, 90_000_000, 1, 1, 1, 1, 1)
     assert verdict.memory(samples).ok is ok
 
