@@ -17,6 +17,8 @@ from dormouse_router.http11 import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, Connect
 # unique over restarts and replicas without asking the system for randomness per request
 _RUN = os.urandom(6).hex()
 _number = itertools.count(1)
+SMALL = 64 * 1024
+"""Bytes of a body that always find room: who fills the router with large ones keeps nobody out who asks for little."""
 _CHUNKED_END = CHUNKED + b"\r\n"
 
 
@@ -30,6 +32,9 @@ class Service(Protocol):
     """Who answers (`app.App`)."""
 
     max_body: int
+    max_arriving: int
+    arriving: int
+    """Bytes of bodies that are not whole yet, of all requests together."""
 
     def serve(self, request: "Direct") -> None:
         """The request is whole and it is its turn."""
@@ -112,9 +117,14 @@ class Direct:
     def received(self, data: bytes) -> None:
         if self.ended:
             return
+        service = self._service
         self._pieces.append(data)
         self._size += len(data)
-        if self._size > self._service.max_body:
+        service.arriving += len(data)
+        if service.arriving > service.max_arriving and self._size > SMALL and self._connection.turn is self:
+            text = "Too many large bodies arrive at once: send the request again."
+            service.refuse(self, Refusal(503, text, code="router_overloaded", retry_after=1.0))
+        elif self._size > service.max_body:
             self._pieces.clear()
             self._too_large = True
             if self._connection.turn is self:
@@ -137,6 +147,7 @@ class Direct:
         pieces = self._pieces
         self._body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
+        self._arrived()
         if self._connection.turn is self and not self.ended:
             self._service.serve(self)
 
@@ -146,6 +157,7 @@ class Direct:
 
     def left(self) -> None:
         self.gone = True
+        self._arrived()
         if self.task is not None:
             self.task.cancel()
             return
@@ -258,8 +270,16 @@ class Direct:
         )
         return head if self.keep_alive else head + CLOSE
 
+    def _arrived(self) -> None:
+        """Nothing of the body is waited for any more."""
+        self._service.arriving -= self._size
+        self._size = 0
+
     def _answered(self) -> None:
         self.ended = True
+        if self._size:
+            self._pieces = []
+            self._arrived()
         self.watch(None, None)
         if self.task is None:
             self._service.over(self)

@@ -30,7 +30,8 @@ class Hot:
         self._cors = Cors(app, app.words, settings.origins)
         self._starts = _starts(dialects)
         self._access_log = settings.access_log
-        self.max_body = settings.max_body
+        self.max_body, self.max_arriving = settings.max_body, settings.arriving_bytes
+        self.arriving = 0
         self.lives: Lives = app.lives
 
     def take(self, connection: Connection) -> Turn:

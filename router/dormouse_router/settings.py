@@ -33,6 +33,8 @@ class Settings:
     max_body: int = 64 * MIB
     held_bytes: int = 256 * MIB
     """Most body bytes held for all models together while they wake; beyond it 429."""
+    arriving_bytes: int = 256 * MIB
+    """Most body bytes of all requests together whose bodies are still arriving; beyond it 503."""
     comments: bool = True
     """Whether a streamed /v1 call to a sleeping model is sent SSE comments while it waits."""
     comment_after: float = 3.0
@@ -67,6 +69,7 @@ class Settings:
             delete=_choice(env, "DORMOUSE_DELETE", default.delete, "Allowed", "Forbidden"),
             max_body=_number(env, "DORMOUSE_MAX_BODY_BYTES", default.max_body, int),
             held_bytes=_number(env, "DORMOUSE_HELD_BYTES", default.held_bytes, int),
+            arriving_bytes=_number(env, "DORMOUSE_ARRIVING_BYTES", default.arriving_bytes, int),
             comments=_choice(env, "DORMOUSE_SSE_COMMENTS", default.comments, "On", "Off"),
             comment_after=_number(env, "DORMOUSE_SSE_COMMENT_AFTER", default.comment_after, float),
             comment_every=_number(env, "DORMOUSE_SSE_COMMENT_EVERY", default.comment_every, float),

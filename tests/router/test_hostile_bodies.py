@@ -4,6 +4,7 @@ The table of bodies runs on a model that sleeps, so that a body which passes sho
 """
 
 import asyncio
+import contextlib
 import gzip
 import json
 import logging
@@ -13,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.router.fakes import Engine, Exchange, Stage, chat_completion, model, until
-from tests.router.wire import BODY, CLOSE, POST, bad, good_client, said, sized, statuses
+from tests.router.fakes import Engine, Exchange, Stage, chat_completion, model, stage, until
+from tests.router.wire import BODY, CLOSE, POST, bad, good_client, raw, said, sized, statuses
 
 CONTENT = b'{"model":"tiny","messages":[{"role":"user","content":%b}]%b}'
 PROMPT = b'{"model":"tiny","prompt":%b%b}'
@@ -218,3 +219,28 @@ async def test_a_flood_of_bad_bodies_costs_no_good_client_its_answer(world: Stag
     assert [statuses(answer) for answer in answers] == [[400]] * 20
     assert len(took) >= 2
     assert bad(engine) == []
+
+
+async def test_bodies_that_do_not_come_to_an_end_are_bounded_together(engine: Engine) -> None:
+    """Each may be as large as a body may; all of them together would be more than a router has."""
+    async with stage(arriving_bytes=900_000, max_body=500_000) as world:
+        await world.awake(engine)
+        begun = POST + b"content-length: 400000\r\n\r\n" + b" " * 300_000
+        async with good_client(world), contextlib.AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(raw(world)) for _ in range(8)]
+            for _, writer in opened:
+                writer.write(begun)
+            refused = [asyncio.create_task(asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)) for reader, _ in opened]
+            await until(lambda: sum(task.done() for task in refused) >= 5)
+            assert 600_000 <= world.router._hot.arriving <= 900_000 + 100
+            heads = [task.result() for task in refused if task.done()]
+            assert {statuses(head)[0] for head in heads} == {503}
+            assert all(b"retry-after: 1" in head for head in heads)
+            assert statuses(await said(world, sized(BODY, CLOSE))) == [200]  # a small one always finds room
+            for task in refused:
+                task.cancel()
+            await asyncio.gather(*refused, return_exceptions=True)
+        await until(lambda: world.router._hot.arriving == 0)
+        large = BODY.replace(b'"x"', b'"%b"' % (b"x" * 400_000))
+        assert statuses(await said(world, sized(large, CLOSE))) == [200]
+        assert world.router._hot.arriving == 0
