@@ -7,7 +7,7 @@ from dataclasses import dataclass
 WARM_SECONDS = 300.0
 """Memory counts from here on: until then caches and free lists fill."""
 WINDOW_SECONDS = 300.0
-"""Garbage in cycles and answers half read make memory a saw with teeth of some minutes: medians are taken over longer."""
+"""Garbage in cycles and answers half read make memory a saw with teeth of minutes: medians are over longer."""
 GROWTH = 0.05
 
 
