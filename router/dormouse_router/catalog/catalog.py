@@ -59,7 +59,7 @@ class Catalog:
         self._slices: dict[Key, dict[str, tuple[Address, ...]]] = {}
         self._exact: dict[str, Entry] = {}
         self._folded: dict[str, Entry] = {}
-        self.routes = Routes(self._route_changed)
+        self.routes = Routes(self._routes_changed)
         self._routed: dict[str, Route] = {}
         self._routed_folded: dict[str, Route] = {}
         self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
@@ -110,33 +110,25 @@ class Catalog:
 
     def put(self, record: Record) -> None:
         """A model was added or changed."""
-        entry = self._entries.get(record.key)
-        if entry is None:
-            self._entries[record.key] = entry = Entry(record)
-            self._set_endpoints(record.key)
+        if self._set(record):
             self._index()
-        elif entry.record.uid != record.uid or entry.record.served != record.served:
-            entry.record = record
-            self._index()
-        else:
-            entry.record = record
         self._tell(record.key)
 
     def drop(self, key: Key) -> None:
         """A model was deleted."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._depart(entry.endpoints)
+        if self._remove(key):
             self._index()
             self._tell(key)
 
     def replace(self, records: Iterable[Record], namespace: str | None = None) -> None:
         """A fresh list of the models of `namespace` (None: all): what is not in it is gone."""
         found = {record.key: record for record in records}
-        for key in [key for key in self._entries if key not in found and namespace in (None, key[0])]:
-            self.drop(key)
-        for record in found.values():
-            self.put(record)
+        gone = [key for key in self._entries if key not in found and namespace in (None, key[0])]
+        renamed = [self._remove(key) for key in gone] + [self._set(record) for record in found.values()]
+        if any(renamed):  # once for the whole list
+            self._index()
+        for key in [*gone, *found]:
+            self._tell(key)
 
     def put_slice(self, key: Key, slice_name: str, ready: tuple[Address, ...]) -> None:
         """An EndpointSlice of the model has these ready addresses."""
@@ -160,6 +152,23 @@ class Catalog:
             self._endpoints_changed(key)
 
     # ------------------------------------------------------------------ inside
+
+    def _set(self, record: Record) -> bool:
+        """Have the model as it is now; whether names must be looked at again."""
+        entry = self._entries.get(record.key)
+        if entry is None:
+            self._entries[record.key] = Entry(record)
+            self._set_endpoints(record.key)
+            return True
+        before, entry.record = entry.record, record
+        return before.uid != record.uid or before.served != record.served
+
+    def _remove(self, key: Key) -> bool:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return False
+        self._depart(entry.endpoints)
+        return True
 
     def _endpoints_changed(self, key: Key) -> None:
         if key in self._entries and self._set_endpoints(key):
@@ -200,9 +209,10 @@ class Catalog:
         self._exact, self._routed = _models_of(exact), _routes_of(exact)
         self._folded, self._routed_folded = _models_of(folded), _routes_of(folded)
 
-    def _route_changed(self, key: Key) -> None:
+    def _routes_changed(self, keys: Iterable[Key]) -> None:
         self._index()
-        self.stir(key)
+        for key in keys:
+            self.stir(key)
 
     def _tell(self, key: Key) -> None:
         for listener in self.listeners:

@@ -67,9 +67,9 @@ def route_from(obj: Mapping[str, Any]) -> Route:
 
 
 class Routes:
-    """Every route, by its key. `changed` is called with the key of each that came, changed or went."""
+    """Every route, by its key. `changed` is called with the keys of those that came, changed or went."""
 
-    def __init__(self, changed: Callable[[Key], None]) -> None:
+    def __init__(self, changed: Callable[[Iterable[Key]], None]) -> None:
         self._routes: dict[Key, Route] = {}
         self._changed = changed
 
@@ -83,17 +83,18 @@ class Routes:
     def put(self, route: Route) -> None:
         """A route was added or changed."""
         self._routes[route.key] = route
-        self._changed(route.key)
+        self._changed([route.key])
 
     def drop(self, key: Key) -> None:
         """A route was deleted."""
         if self._routes.pop(key, None) is not None:
-            self._changed(key)
+            self._changed([key])
 
     def replace(self, routes: Iterable[Route], namespace: str | None = None) -> None:
         """A fresh list of the routes of `namespace` (None: all): what is not in it is gone."""
         found = {route.key: route for route in routes}
-        for key in [key for key in self._routes if key not in found and namespace in (None, key[0])]:
-            self.drop(key)
-        for route in found.values():
-            self.put(route)
+        gone = [key for key in self._routes if key not in found and namespace in (None, key[0])]
+        for key in gone:
+            del self._routes[key]
+        self._routes |= found
+        self._changed([*gone, *found])
