@@ -7,7 +7,7 @@ from dormouse_api.route import InferenceRouteSpec
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.ollama import derived, describe, lines, names
-from dormouse_router.dialects.ollama.errors import bad_request
+from dormouse_router.dialects.ollama.errors import bad_request, not_found
 from dormouse_router.dialects.ollama.requests import CopyRequest, CreateRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, look_up
 from dormouse_router.gateway import Gateway, ModelStore, Refusal, Reply, Request
@@ -26,7 +26,10 @@ class Creating:
             if wish.files:
                 raise Refusal(501, derived.REFUSED["files"])
             raise bad_request("neither 'from' or 'files' was specified")
-        source = look_up(self._gateway, wish.from_)
+        try:
+            source = look_up(self._gateway, wish.from_)
+        except Refusal:
+            raise not_found(wish.from_, to_call=True) from None
         parent = self._parent(source, wish.from_)
         spec = derived.created(wish, source, describe.template(parent))
         await self._put(name, source.namespace, spec)

@@ -175,7 +175,7 @@ async def test_a_pull_of_a_derived_model_follows_its_base(world: Stage, sdk: oll
         ("create", {"model": "host.example:5000/org/m", "from": "tiny"}, 400, "invalid model name"),
         ("create", {"model": "m" * 200, "from": "tiny"}, 400, "invalid model name"),
         ("create", {"model": "new"}, 400, "neither 'from' or 'files' was specified"),
-        ("create", {"model": "new", "from": "nobody"}, 404, "model 'nobody' not found"),
+        ("create", {"model": "new", "from": "nobody"}, 404, "model 'nobody' not found, try pulling it first"),
         ("create", {"model": "new", "from": "tiny", "files": {"a": "b"}}, 501, "create FROM them"),
         ("create", {"model": "new", "from": "tiny", "adapters": {"a": "b"}}, 501, "merged weights"),
         ("create", {"model": "new", "from": "tiny", "quantize": "q4_K_M"}, 501, "ollama pull org/name:q4_K_M"),
