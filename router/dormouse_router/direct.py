@@ -19,6 +19,8 @@ _RUN = os.urandom(6).hex()
 _number = itertools.count(1)
 SMALL = 64 * 1024
 """Bytes of a body that always find room: who fills the router with large ones keeps nobody out who asks for little."""
+CRUMBS, CRUMB = 16_384, 64
+"""Chunks of a body that may have fewer bytes than this on average: each costs as much as a large one."""
 _CHUNKED_END = CHUNKED + b"\r\n"
 
 
@@ -124,6 +126,8 @@ class Direct:
         if service.arriving > service.max_arriving and self._size > SMALL and self._connection.turn is self:
             text = "Too many large bodies arrive at once: send the request again."
             service.refuse(self, Refusal(503, text, code="router_overloaded", retry_after=1.0))
+        elif len(self._pieces) > CRUMBS and self._size < len(self._pieces) * CRUMB and self._connection.turn is self:
+            service.refuse(self, Refusal(400, "The body comes in chunks of a few bytes each: send it in larger ones."))
         elif self._size > service.max_body:
             self._pieces.clear()
             self._too_large = True

@@ -24,6 +24,7 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD = 64 * 1024
+MAX_HEADERS = 256
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _CLOSED = b"content-length: 0\r\nconnection: close\r\n\r\n"
 TOO_LARGE = STATUS_LINES[431] + _CLOSED
@@ -200,7 +201,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._last()  # the offer came in pieces, or behind another request: the parser expects another protocol now
         except httptools.HttpParserError:
-            self._refuse(TOO_LARGE if self._barren > MAX_HEAD else NO_REQUEST)
+            self._refuse(TOO_LARGE if self._barren > MAX_HEAD or len(self.headers) > MAX_HEADERS else NO_REQUEST)
             return
         if self._barren > MAX_HEAD and self._refusal is None:
             if self._in_head:
@@ -270,6 +271,8 @@ class Connection(asyncio.Protocol):
         if name in _MINDED:
             self._mind(name, value.lower())
         self.headers.append((name, value))
+        if len(self.headers) > MAX_HEADERS:
+            raise ValueError("too many headers")
 
     def _mind(self, name: bytes, value: bytes) -> None:
         """Look at a header that says how the request is to be read. ValueError where two readers could differ."""

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.router.fakes import Engine, Exchange, Stage, chat_completion, model, stage, until
-from tests.router.wire import BODY, CLOSE, POST, bad, good_client, raw, said, sized, statuses
+from tests.router.wire import BODY, CLOSE, POST, bad, chunk, good_client, in_chunks, raw, said, sized, statuses
 
 CONTENT = b'{"model":"tiny","messages":[{"role":"user","content":%b}]%b}'
 PROMPT = b'{"model":"tiny","prompt":%b%b}'
@@ -244,3 +244,13 @@ async def test_bodies_that_do_not_come_to_an_end_are_bounded_together(engine: En
         large = BODY.replace(b'"x"', b'"%b"' % (b"x" * 400_000))
         assert statuses(await said(world, sized(large, CLOSE))) == [200]
         assert world.router._hot.arriving == 0
+
+
+async def test_a_body_of_crumbs_is_refused_and_one_in_small_chunks_is_not(world: Stage, engine: Engine) -> None:
+    await world.awake(engine)
+    crumbs = b"".join(chunk(b" ") for _ in range(40_000))
+    async with good_client(world):
+        assert statuses(await said(world, in_chunks(CLOSE, pieces=crumbs + chunk(BODY) + b"0\r\n\r\n"))) == [400]
+        small = b"".join(chunk(BODY[at : at + 3]) for at in range(0, len(BODY), 3))
+        assert statuses(await said(world, in_chunks(CLOSE, pieces=small + b"0\r\n\r\n"))) == [200]
+    assert bad(engine) == [BODY]

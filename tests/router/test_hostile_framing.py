@@ -265,6 +265,7 @@ async def test_a_head_has_a_size_whatever_it_is_made_of(world: Stage, engine: En
         "many headers": (b"x: y\r\n" * 20_000, 431),
         "nearly too large": (b"x: " + b"y" * 50_000 + END, 200),
         "a hundred headers": (b"x: y\r\n" * 100, 200),
+        "three hundred headers": (b"x: y\r\n" * 300, 431),
     }
     async with good_client(world):
         for name, (lines, status) in heads.items():

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import resource
 import socket
 import struct
 import time
@@ -12,16 +11,12 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
-from bench.routing.processes import free_port, python, running
 from dormouse_router import listener
 from tests.router.conftest import MakeEngine
 from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, model, speak, stage, until
-from tests.router.wire import BODY, CLOSE, LIST, POST, bad, good_client, in_pieces, raw, rest, sized, statuses
+from tests.router.wire import BODY, CLOSE, POST, bad, good_client, in_pieces, raw, rest, sized, statuses
 
 STREAMED = BODY.replace(b"{", b'{"stream": true, ', 1)
-IDLE_CONNECTIONS = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1_000)
-IDLE_BYTES = 20_000
-"""Per idle connection of the router's own process: parser, transport, protocol, and what waits for its head."""
 
 
 @pytest.fixture(autouse=True)
@@ -218,38 +213,6 @@ async def test_a_slow_head_behind_an_answer_does_not_cut_it(monkeypatch: pytest.
             await asyncio.sleep(0.4)
             world.ready(engine)
             assert statuses(await rest(reader)) == [200, 408]
-
-
-def test_thousands_of_idle_connections_cost_little_and_keep_nobody_out() -> None:
-    """A router process of its own: what it grows by for each connection that is opened and says nothing."""
-    engine_port, port = free_port(), free_port()
-    with (
-        running(python("bench.routing.engine", engine_port), 0, engine_port),
-        running(python("bench.routing.proxy", port, engine_port), 0, port) as router,
-    ):
-        _listed(port)
-        before = router.pss
-        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(IDLE_CONNECTIONS)]
-        try:
-            for one in idle[::2]:
-                one.sendall(POST)  # half of them have begun
-            began = time.monotonic()
-            _listed(port)
-            assert time.monotonic() - began < 2.0
-            assert (router.pss - before) / IDLE_CONNECTIONS < IDLE_BYTES
-        finally:
-            for one in idle:
-                one.close()
-        _listed(port)
-
-
-def _listed(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        client.sendall(LIST)
-        answer = b""
-        while part := client.recv(65536):
-            answer += part
-    assert statuses(answer) == [200]
 
 
 async def test_many_connections_of_one_rude_client_do_not_wake_or_hold_anything(world: Stage) -> None:
