@@ -99,12 +99,12 @@ async def test_another_model_answers_where_the_chosen_one_cannot(story: Story) -
 async def test_defaults_hold_where_the_client_says_nothing(story: Story) -> None:
     base = await story.scripted("plain")
     await story.ready(base, "ScaledToZero")
-    defaults = {"system": "Be brief.", "temperature": 0.25, "maxTokens": 99}
+    defaults = {"system": "Be brief.", "temperature": 0.25, "maxTokens": 999}
     name = await routed(story, "brief", (base, 1), defaults=defaults)
     sent = await echoed(name, temperature=1)
     assert sent["model"] == base
     assert sent["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "!echo"}]
-    assert (sent["temperature"], sent["max_tokens"]) == (1, 99)
+    assert (sent["temperature"], sent["max_tokens"]) == (1, 999)
 
 
 async def test_ollamas_client_derives_copies_and_deletes(story: Story) -> None:
