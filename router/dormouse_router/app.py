@@ -15,7 +15,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 
 from dormouse_router.asgi import Receive, Scope, Send
-from dormouse_router.gateway import Dialect, Refusal, Reply
+from dormouse_router.request import Dialect, Refusal, Reply
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from dormouse_router.gateway import header_lines
 from dormouse_router.http11 import CHUNKED, CLOSE, LAST_CHUNK, TOO_SLOW, Connection, status_line
+from dormouse_router.request import header_lines
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from dormouse_router.asgi import Asgi, Message, Receive, Scope, Send
-from dormouse_router.gateway import Refusal, Reply
+from dormouse_router.request import Refusal, Reply
 
 LOCAL = re.compile(
     rb"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\d+)?"

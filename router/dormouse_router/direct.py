@@ -1,4 +1,4 @@
-"""A request on a hot path: `gateway.Request` over a client's connection, with nothing in between.
+"""A request on a hot path: `request.Request` over a client's connection, with nothing in between.
 
 Its body is collected before anybody is told of it, and its answer may be given by callbacks or by a task. Owns how an
 answer is framed and that a client which leaves ends what is done for it. Knows nothing of models.
@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from dormouse_router.asgi import path_of
-from dormouse_router.gateway import Headers, Refusal, Reply, header_lines
 from dormouse_router.http11 import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, Connection, status_line
+from dormouse_router.request import Headers, Refusal, Reply, header_lines
 
 # unique over restarts and replicas without asking the system for randomness per request
 _RUN = os.urandom(6).hex()
@@ -56,7 +56,7 @@ class Service(Protocol):
 
 
 class Direct:
-    """`gateway.Line` and `http11.Turn`. Made for every request of a hot path: it does nothing before it is asked."""
+    """`request.Line` and `http11.Turn`. Made for every request of a hot path: it does nothing before it is asked."""
 
     __slots__ = (
         "_body",
@@ -177,7 +177,7 @@ class Direct:
                 self._when_left()
             self._service.refuse(self, stopping())
 
-    # ------------------------------------------------------------------ gateway.Request
+    # ------------------------------------------------------------------ request.Request
 
     @property
     def query(self) -> bytes:
@@ -213,7 +213,7 @@ class Direct:
             self.push(chunk)
         self.close()
 
-    # ------------------------------------------------------------------ gateway.Line
+    # ------------------------------------------------------------------ request.Line
 
     @property
     def payload(self) -> bytes:

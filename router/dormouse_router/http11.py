@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import httptools
 
-from dormouse_router.gateway import Headers
 from dormouse_router.halfclosed import Asking
+from dormouse_router.request import Headers
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 CLOSE = b"connection: close\r\n"

@@ -13,7 +13,7 @@ from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.record import Key, Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.cluster import Cluster, ClusterError
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 from dormouse_router.settings import Settings
 
 SEEN_SECONDS = 5.0

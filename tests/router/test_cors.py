@@ -5,7 +5,7 @@ import pytest
 
 from dormouse_router.app import App
 from dormouse_router.cors import Cors
-from dormouse_router.gateway import Refusal, Reply
+from dormouse_router.request import Refusal, Reply
 from tests.router.fakes import Stage
 
 

@@ -11,7 +11,8 @@ from dormouse_router.dataplane.balance import Balancer
 from dormouse_router.dataplane.estimate import Moment, remaining, retry_after
 from dormouse_router.dataplane.hold import outcome
 from dormouse_router.dataplane.lane import Lane
-from dormouse_router.gateway import CHAT, Call, Refusal
+from dormouse_router.gateway import CHAT, Call
+from dormouse_router.request import Refusal
 from dormouse_router.settings import Settings
 from tests.router.fakes import model
 

@@ -11,8 +11,8 @@ from dormouse_router.catalog import watch
 from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.watch import Watcher
 from dormouse_router.cluster import ClusterError, Resource
-from dormouse_router.gateway import Refusal
 from dormouse_router.modelstore import Models
+from dormouse_router.request import Refusal
 from dormouse_router.settings import Settings
 from tests.router.fakes import FakeCluster, model, slice_of, until
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import httptools
 
-from dormouse_router.gateway import Headers, Refusal, UpstreamCut
+from dormouse_router.gateway import UpstreamCut
+from dormouse_router.request import Headers, Refusal
 
 HIGH_WATER = 256 * 1024
 """Bytes waiting for a slow client beyond which its engine is not read any more."""

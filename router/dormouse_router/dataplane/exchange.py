@@ -19,7 +19,8 @@ from dormouse_router.dataplane.connection import Answer, Connection, Unreachable
 from dormouse_router.dataplane.hold import Hold
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.upstream import Pool
-from dormouse_router.gateway import Call, Headers, Refusal
+from dormouse_router.gateway import Call
+from dormouse_router.request import Headers, Refusal
 
 log = structlog.get_logger()
 LOST_REQUESTS = 2

@@ -16,7 +16,7 @@ connection lost.
 """
 
 from dormouse_router.catalog.catalog import Endpoint
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 32.0

@@ -14,7 +14,8 @@ from dormouse_router.dataplane.balance import Balancer, back_at
 from dormouse_router.dataplane.estimate import SHORTEST, Moment, remaining, retry_after
 from dormouse_router.dataplane.health import REACH_SECONDS, unreachable
 from dormouse_router.dataplane.lane import Lane
-from dormouse_router.gateway import Call, Refusal, Waiting
+from dormouse_router.gateway import Call, Waiting
+from dormouse_router.request import Refusal
 from dormouse_router.settings import Settings
 
 UNHEARD = "The operator has not begun to start it: see that its Deployment runs, then try again."

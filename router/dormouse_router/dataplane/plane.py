@@ -18,8 +18,9 @@ from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.lease import Around, LeaseKeeper
 from dormouse_router.dataplane.routed import Routed, Routing
 from dormouse_router.dataplane.upstream import Pool
-from dormouse_router.gateway import Call, Opening, Refusal, Request
+from dormouse_router.gateway import Call, Opening
 from dormouse_router.metrics import Metrics, Row
+from dormouse_router.request import Refusal, Request
 from dormouse_router.settings import Settings
 
 

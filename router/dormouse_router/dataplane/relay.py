@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable
 
 from dormouse_router.dataplane.usage import TAIL, from_tail
-from dormouse_router.gateway import Flow, Headers, Line, Upstream
+from dormouse_router.gateway import Flow, Upstream
+from dormouse_router.request import Headers, Line
 
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 MAX_EVENT = 1024 * 1024

@@ -17,7 +17,8 @@ from dormouse_router.dataplane.defaults import merged
 from dormouse_router.dataplane.exchange import Exchange
 from dormouse_router.dataplane.hold import failed
 from dormouse_router.dataplane.variants import choose_variant, label, next_draw, stand_ins, sticky_key
-from dormouse_router.gateway import Call, Headers, Refusal, Request, Waiting
+from dormouse_router.gateway import Call, Waiting
+from dormouse_router.request import Headers, Refusal, Request
 
 K = TypeVar("K")
 MOST_MARKS = 1000

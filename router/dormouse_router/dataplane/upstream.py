@@ -8,7 +8,7 @@ import asyncio
 import errno
 
 from dormouse_router.dataplane.connection import Connection, Unreachable
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 IDLE_SECONDS = 4.0
 """uvicorn, and so vLLM, closes an idle connection after 5 s: ours go first."""

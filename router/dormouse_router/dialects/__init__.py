@@ -4,7 +4,8 @@ from dormouse_router.dialects.anthropic import mount as anthropic
 from dormouse_router.dialects.native import mount as native
 from dormouse_router.dialects.ollama import mount as ollama
 from dormouse_router.dialects.openai import mount as openai
-from dormouse_router.gateway import Dialect, Gateway, ModelStore
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Dialect
 from dormouse_router.settings import Settings
 
 

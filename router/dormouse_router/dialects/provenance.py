@@ -4,7 +4,7 @@ Known as soon as the model is, and better once its engine answers: a request car
 """
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.gateway import Request, header_lines
+from dormouse_router.request import Request, header_lines
 
 MOST_KNOWN = 1000
 Told = tuple[Record, bytes, bytes]

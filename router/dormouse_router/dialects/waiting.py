@@ -8,7 +8,7 @@ from math import isfinite
 
 from dormouse_api.model import WaitComments
 from dormouse_router.catalog.record import Record
-from dormouse_router.gateway import Refusal, Request
+from dormouse_router.request import Refusal, Request
 
 HOLD = b"x-dormouse-hold-seconds"
 """Most seconds this request shall be held; 0: begin the wake and say at once that the model is not awake."""

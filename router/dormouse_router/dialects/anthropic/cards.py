@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dormouse_router.dialects.anthropic.errors import refuse
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 Card = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ import uuid
 
 import msgspec
 
-from dormouse_router.gateway import Refusal, Reply
+from dormouse_router.request import Refusal, Reply
 
 JSON = (b"content-type", b"application/json")
 _TYPES = {

@@ -4,7 +4,8 @@ from fastapi import APIRouter
 
 from dormouse_router.dialects.anthropic.errors import refuse
 from dormouse_router.dialects.anthropic.serve import Serving
-from dormouse_router.gateway import Dialect, Gateway
+from dormouse_router.gateway import Gateway
+from dormouse_router.request import Dialect
 from dormouse_router.settings import Settings
 
 

@@ -12,19 +12,8 @@ from dormouse_router.dialects.anthropic.translate import Plan, count_plan, messa
 from dormouse_router.dialects.complaints import room, too_long, with_fix, words_of
 from dormouse_router.dialects.openai.calls import forwarded
 from dormouse_router.dialects.provenance import tell
-from dormouse_router.gateway import (
-    CHAT,
-    SESSION,
-    TOKENIZE,
-    Call,
-    Gateway,
-    Refusal,
-    Reply,
-    Request,
-    Upstream,
-    UpstreamCut,
-    Waiting,
-)
+from dormouse_router.gateway import CHAT, SESSION, TOKENIZE, Call, Gateway, Upstream, UpstreamCut, Waiting
+from dormouse_router.request import Refusal, Reply, Request
 from dormouse_router.settings import Settings
 
 DIALECT = "anthropic"

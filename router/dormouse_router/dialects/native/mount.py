@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 
 from dormouse_router.dialects.native.routes import Native, refuse
-from dormouse_router.gateway import Dialect, Gateway, ModelStore
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Dialect
 
 
 def dialects(gateway: Gateway, store: ModelStore) -> list[Dialect]:

@@ -8,7 +8,7 @@ import msgspec
 from dormouse_api.model import SecretRef
 from dormouse_api.names import MAX_MODEL_NAME
 from dormouse_router.dialects.creation import Wanted, wanted
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 _NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{MAX_MODEL_NAME - 2}}}[a-z0-9])?")
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

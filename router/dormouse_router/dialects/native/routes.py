@@ -12,7 +12,8 @@ from dormouse_router.catalog.record import Record
 from dormouse_router.dialects.creation import Wanted
 from dormouse_router.dialects.native import jobs
 from dormouse_router.dialects.native.requests import decode, model_for
-from dormouse_router.gateway import Gateway, ModelStore, Refusal, Reply, Request
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Refusal, Reply, Request
 
 _JSON = (b"content-type", b"application/json")
 

@@ -10,7 +10,8 @@ from dormouse_router.dialects.ollama import derived, describe, lines, names
 from dormouse_router.dialects.ollama.errors import bad_request, not_found
 from dormouse_router.dialects.ollama.requests import CopyRequest, CreateRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, look_up
-from dormouse_router.gateway import Gateway, ModelStore, Refusal, Reply, Request
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Refusal, Reply, Request
 
 
 class Creating:

@@ -19,7 +19,7 @@ from dormouse_router.dialects.ollama import describe, names, options
 from dormouse_router.dialects.ollama.durations import timestamp
 from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import CreateRequest, Message
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_SLUG = 50

@@ -4,7 +4,7 @@ from math import ceil
 
 import msgspec
 
-from dormouse_router.gateway import Refusal, Reply
+from dormouse_router.request import Refusal, Reply
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
 

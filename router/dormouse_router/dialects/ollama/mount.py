@@ -8,7 +8,8 @@ from dormouse_router.dialects.ollama.errors import refuse
 from dormouse_router.dialects.ollama.pull import Pulling
 from dormouse_router.dialects.ollama.reads import Reading
 from dormouse_router.dialects.ollama.serve import Serving
-from dormouse_router.gateway import Dialect, Gateway, ModelStore
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Dialect
 
 
 def dialect(gateway: Gateway, store: ModelStore) -> Dialect:

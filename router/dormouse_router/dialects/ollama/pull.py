@@ -17,7 +17,8 @@ from dormouse_router.dialects.ollama import lines, names, pulling
 from dormouse_router.dialects.ollama.errors import bad_request, error_line
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, look_up
-from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Refusal, Request
 
 log = structlog.get_logger()
 

@@ -15,7 +15,8 @@ from dormouse_router.dialects.ollama import derived, describe
 from dormouse_router.dialects.ollama.answer import Clock
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import answer_json, look_up
-from dormouse_router.gateway import Gateway, ModelStore, Refusal, Request
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Refusal, Request
 
 VERSION = "0.33.0"
 """The version of Ollama whose API this is: editors refuse servers that are too old."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from dormouse_router.dialects.complaints import limit, room, too_long, with_fix
 from dormouse_router.dialects.ollama.translate import Plan
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 
 def shorter(plan: Plan, status: int, words: str) -> Plan | None:

@@ -16,7 +16,8 @@ from dormouse_router.dialects.ollama.requests import ChatRequest, EmbedRequest, 
 from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
 from dormouse_router.dialects.provenance import tell
 from dormouse_router.dialects.waiting import hold_seconds
-from dormouse_router.gateway import EMBEDDINGS, SESSION, Call, Gateway, Refusal, Reply, Request, Upstream, UpstreamCut
+from dormouse_router.gateway import EMBEDDINGS, SESSION, Call, Gateway, Upstream, UpstreamCut
+from dormouse_router.request import Refusal, Reply, Request
 
 DIALECT = "ollama"
 NDJSON = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]

@@ -14,7 +14,8 @@ from dormouse_router.dataplane.peek import BadBody, Peek, splice_model
 from dormouse_router.dialects import waiting as wishes
 from dormouse_router.dialects.openai.passing import STREAM, Passing
 from dormouse_router.dialects.provenance import tell
-from dormouse_router.gateway import SESSION, Call, Gateway, Headers, Line, Refusal, Request, Waiting
+from dormouse_router.gateway import SESSION, Call, Gateway, Waiting
+from dormouse_router.request import Headers, Line, Refusal, Request
 from dormouse_router.settings import Settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dormouse_router.gateway import Headers, Refusal, Reply
+from dormouse_router.request import Headers, Refusal, Reply
 
 _TYPES = {429: "requests", 502: "server_error", 503: "service_unavailable", 504: "server_error"}
 JSON = (b"content-type", b"application/json")

@@ -9,7 +9,8 @@ from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.anthropic import cards as anthropic
 from dormouse_router.dialects.openai import calls
 from dormouse_router.dialects.openai.errors import refuse
-from dormouse_router.gateway import Dialect, Gateway, ModelStore
+from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.request import Dialect
 from dormouse_router.settings import Settings
 
 

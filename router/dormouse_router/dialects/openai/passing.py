@@ -12,7 +12,8 @@ from dormouse_router.dataplane import relay
 from dormouse_router.dataplane.peek import splice_model
 from dormouse_router.dialects.openai import errors
 from dormouse_router.dialects.provenance import tell
-from dormouse_router.gateway import Flow, Line, Opening, Refusal, Upstream, UpstreamCut, header_lines
+from dormouse_router.gateway import Flow, Opening, Upstream, UpstreamCut
+from dormouse_router.request import Line, Refusal, header_lines
 
 log = structlog.get_logger()
 VERSION = (b"openai-version", b"2020-10-01")

@@ -7,7 +7,7 @@ import pytest
 
 from dormouse_router.dialects.anthropic.requests import CountRequest, MessagesRequest, decode
 from dormouse_router.dialects.anthropic.translate import count_plan
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 from tests.router.dialects.anthropic.bodies import (
     CALL,
     CAPABLE,

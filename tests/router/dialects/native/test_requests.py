@@ -7,7 +7,7 @@ import pytest
 
 from dormouse_router.dialects.creation import Wanted
 from dormouse_router.dialects.native.requests import decode, model_for
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 
 def ask(**fields: Any) -> Wanted:

@@ -14,7 +14,7 @@ from dormouse_router.dialects.ollama import embeds, names
 from dormouse_router.dialects.ollama.durations import keep_alive
 from dormouse_router.dialects.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, decode
 from dormouse_router.dialects.ollama.translate import chat_plan, generate_plan
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 from tests.router.dialects.records import with_capabilities
 
 T = TypeVar("T")

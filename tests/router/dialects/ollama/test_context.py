@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormouse_router.dialects.ollama import context
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 TURNS = st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": st.text()}))
 

@@ -3,7 +3,8 @@
 import pytest
 
 from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, timestamp
-from dormouse_router.gateway import FOREVER, Refusal
+from dormouse_router.gateway import FOREVER
+from dormouse_router.request import Refusal
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from dormouse_router.dialects.ollama.messages import data_uri, has_images, to_openai
 from dormouse_router.dialects.ollama.requests import Message
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"x" * 90).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + b"x" * 5).decode()

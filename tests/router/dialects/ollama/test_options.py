@@ -3,7 +3,7 @@
 import pytest
 
 from dormouse_router.dialects.ollama.options import DEFAULTS, sampling
-from dormouse_router.gateway import Refusal
+from dormouse_router.request import Refusal
 
 
 def test_the_defaults_are_sent_explicitly() -> None:

@@ -9,7 +9,8 @@ from dormouse_router.dialects.ollama import context
 from dormouse_router.dialects.ollama.options import DEFAULTS
 from dormouse_router.dialects.ollama.requests import ChatRequest, GenerateRequest, decode
 from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
-from dormouse_router.gateway import CHAT, COMPLETIONS, Refusal
+from dormouse_router.gateway import CHAT, COMPLETIONS
+from dormouse_router.request import Refusal
 from tests.router.dialects.records import record, with_capabilities
 
 BASE = {"model": "tiny-chat", "stream": True, "stream_options": {"include_usage": True}, **DEFAULTS}
