@@ -12,8 +12,9 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from dormouse_router.http11 import CHUNKED, CLOSE, LAST_CHUNK, TOO_SLOW, Connection, status_line
+from dormouse_router.http11 import Connection
 from dormouse_router.request import header_lines
+from dormouse_router.turns import CHUNKED, CLOSE, LAST_CHUNK, TOO_SLOW, status_line
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

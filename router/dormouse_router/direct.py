@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from dormouse_router.asgi import path_of
-from dormouse_router.http11 import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, Connection, status_line
-from dormouse_router.request import Headers, Refusal, Reply, header_lines
+from dormouse_router.http11 import Connection
+from dormouse_router.request import Headers, Refusal, Reply, Starter, header_lines
+from dormouse_router.turns import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, STATUS_LINES, status_line
 
 # unique over restarts and replicas without asking the system for randomness per request
 _RUN = os.urandom(6).hex()
@@ -56,90 +57,76 @@ class Service(Protocol):
 
 
 class Direct:
-    """`request.Line` and `http11.Turn`. Made for every request of a hot path: it does nothing before it is asked."""
+    """`request.Line` and `turns.Turn`. Made for every request of a hot path: it does nothing before it is asked."""
 
-    __slots__ = (
-        "_body",
-        "_chunked",
-        "_connection",
-        "_headers",
-        "_id",
-        "_pieces",
-        "_service",
-        "_size",
-        "_too_large",
-        "_url",
-        "_when_left",
-        "allowing",
-        "ended",
-        "expects",
-        "gone",
-        "handler",
-        "keep_alive",
-        "more",
-        "path",
-        "started",
-        "task",
-        "transport",
-    )
+    # defaults of the class instead of assignments: one is made for every request
     method = "POST"
+    keep_alive = True
+    started = ended = gone = False
+    allowing = more = b""
+    """Lines of every head: for a web page that may call; which weights answer."""
+    task: "asyncio.Task[None] | None" = None
+    _body: bytes | None = None
+    _piece = b""
+    """The first of the body, and all of most bodies."""
+    _size = _counted = 0
+    """Bytes of the body that came, and those of them in `Service.arriving`."""
+    _too_large = False
+    _id: str | None = None
+    _when_left: Callable[[], None] | None = None
 
-    def __init__(self, connection: Connection, service: Service, path: str, handler: Any) -> None:
+    def __init__(self, connection: Connection, service: Service, path: str, start: Starter) -> None:
         self._connection, self._service = connection, service
         self.transport = connection.transport
-        self.path, self.handler = path, handler
+        self.path, self.handler = path, start
         self._url = connection.url
-        self._headers = dict(connection.headers)
-        self._chunked = connection.version != "1.0"
-        self.expects = connection.expects
-        self.keep_alive = True
         self._pieces: list[bytes] = []
-        self._size = 0
-        self._body: bytes | None = None
-        self._id: str | None = None
-        self.allowing = b""
-        """Lines of the head for a web page that may call."""
-        self.more = b""
-        self.started = self.ended = self.gone = False
-        self._too_large = False
-        self.task: asyncio.Task[None] | None = None
-        self._when_left: Callable[[], None] | None = None
+        self._chunked = connection.version != "1.0"
+        self.header: Callable[[bytes], bytes | None] = dict(connection.headers).get
 
-    # ------------------------------------------------------------------ http11.Turn
+    # ------------------------------------------------------------------ turns.Turn
 
     def begin(self) -> None:
-        declared = self._headers.get(b"content-length")
-        if self._too_large or (declared is not None and int(declared) > self._service.max_body):
+        if self._too_large:
             self._refuse_size()
         elif self._body is not None:
             self._service.serve(self)
-        elif self.expects:
+        elif int(self.header(b"content-length") or 0) > self._service.max_body:
+            self._refuse_size()
+        elif self._connection.expects:
             self.transport.write(CONTINUE)
 
     def received(self, data: bytes) -> None:
-        if self.ended:
-            return
+        if not self._size and len(data) <= SMALL:  # most bodies come in one piece
+            self._piece = data
+            self._size = len(data)
+        elif not self.ended:
+            self._received_more(data)
+
+    def _received_more(self, data: bytes) -> None:
         service = self._service
         self._pieces.append(data)
         self._size += len(data)
-        service.arriving += len(data)
-        if service.arriving > service.max_arriving and self._size > SMALL and self._connection.turn is self:
+        service.arriving += self._size - self._counted
+        self._counted = self._size
+        its_turn = self._connection.turn is self
+        if service.arriving > service.max_arriving and self._size > SMALL and its_turn:
             text = "Too many large bodies arrive at once: send the request again."
             service.refuse(self, Refusal(503, text, code="router_overloaded", retry_after=1.0))
-        elif len(self._pieces) > CRUMBS and self._size < len(self._pieces) * CRUMB and self._connection.turn is self:
+        elif len(self._pieces) > CRUMBS and self._size < len(self._pieces) * CRUMB and its_turn:
             service.refuse(self, Refusal(400, "The body comes in chunks of a few bytes each: send it in larger ones."))
         elif self._size > service.max_body:
             self._pieces.clear()
             self._too_large = True
-            if self._connection.turn is self:
+            if its_turn:
                 self._refuse_size()
 
     def check(self) -> None:
         """Raises Refusal for a body that no dialect takes: passed on undecoded, it would wake a model only to fail."""
-        coding = self._headers.get(b"content-encoding")
+        coding = self.header(b"content-encoding")
         if coding is not None and coding.lower() != b"identity":
             raise Refusal(415, "A compressed request body is not taken: send it as it is, without Content-Encoding.")
-        body = self.payload
+        body = self._body or b""
         if not body.isascii():
             try:
                 str(body, "utf-8")
@@ -149,8 +136,9 @@ class Direct:
 
     def whole(self) -> None:
         pieces = self._pieces
-        self._body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pieces = []
+        self._body = b"".join((self._piece, *pieces)) if pieces else self._piece
+        self._piece = b""
+        pieces.clear()
         self._arrived()
         if self._connection.turn is self and not self.ended:
             self._service.serve(self)
@@ -186,13 +174,10 @@ class Direct:
     @property
     def request_id(self) -> str:
         if self._id is None:
-            given = self._headers.get(b"x-request-id")
+            given = self.header(b"x-request-id")
             usable = given is not None and 0 < len(given) <= 128 and given.isascii()
             self._id = given.decode() if given is not None and usable else f"req-{_RUN}-{next(_number):x}"
         return self._id
-
-    def header(self, name: bytes) -> bytes | None:
-        return self._headers.get(name)
 
     async def body(self) -> bytes:
         return self.payload
@@ -209,9 +194,7 @@ class Direct:
             await self._connection.drain()
 
     async def end(self, chunk: bytes = b"") -> None:
-        if chunk:
-            self.push(chunk)
-        self.close()
+        self.close(chunk)
 
     # ------------------------------------------------------------------ request.Line
 
@@ -225,18 +208,29 @@ class Direct:
         self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._head(status, lines), len(body), body))
         self._answered()
 
-    def open(self, status: int, lines: bytes) -> None:
-        if not self.gone:
-            self.transport.write(self._head(status, lines) + (_CHUNKED_END if self._chunked else b"\r\n"))
+    def open(self, status: int, lines: bytes, chunk: bytes = b"") -> None:
+        if self.gone:
+            return
+        if not self._chunked:
+            self.transport.write(b"%b\r\n%b" % (self._head(status, lines), chunk))
+        elif chunk:
+            head = self._head(status, lines)
+            self.transport.write(b"%b%b%x\r\n%b\r\n" % (head, _CHUNKED_END, len(chunk), chunk))
+        else:
+            self.transport.write(self._head(status, lines) + _CHUNKED_END)
 
     def push(self, chunk: bytes) -> None:
         if not self.gone:
             self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
 
-    def close(self) -> None:
+    def close(self, chunk: bytes = b"") -> None:
         if self.gone:
             return
-        if self._chunked:
+        if not self._chunked:
+            self.transport.write(chunk)
+        elif chunk:
+            self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(chunk), chunk))
+        else:
             self.transport.write(LAST_CHUNK)
         self._answered()
 
@@ -264,27 +258,27 @@ class Direct:
         self.started = True
         if self._body is None:
             self.keep_alive = False  # what is left of the body must not be taken for a request
-        head = b"%b%b%b%b%bx-request-id: %b\r\n" % (
-            status_line(status),
+        return b"%b%b%b%b%bx-request-id: %b\r\n%b" % (
+            STATUS_LINES.get(status) or status_line(status),
             self._connection.shared.date,
             self.allowing,
             lines,
             self.more,
             self.request_id.encode(),
+            b"" if self.keep_alive else CLOSE,
         )
-        return head if self.keep_alive else head + CLOSE
 
     def _arrived(self) -> None:
         """Nothing of the body is waited for any more."""
-        self._service.arriving -= self._size
-        self._size = 0
+        if self._counted:
+            self._service.arriving -= self._counted
+            self._counted = 0
 
     def _answered(self) -> None:
         self.ended = True
-        if self._size:
-            self._pieces = []
-            self._arrived()
-        self.watch(None, None)
+        self._pieces.clear()
+        self._arrived()
+        self._when_left = self._connection.when_writable = None
         if self.task is None:
             self._service.over(self)
         self._connection.answered()

@@ -66,13 +66,20 @@ class Flow(Protocol):
     """An engine's answer as its bytes arrive, for whoever is told of them instead of waiting."""
 
     status: int
-    headers: Headers
     started: bool
-    """The head has come: the two above mean something."""
+    """The head has come: the one above and the two below mean something."""
     complete: bool
     """All of the body has come."""
     error: Exception | None
     """Why no more will come."""
+
+    @property
+    def headers(self) -> Headers: ...
+
+    @property
+    def events(self) -> bool:
+        """It is a stream of server-sent events."""
+        ...
 
     def take(self) -> bytes:
         """What has come of the body since the last time."""

@@ -15,9 +15,10 @@ from dormouse_router.app import App, Lives, bug
 from dormouse_router.asgi import AsgiTurn, path_of
 from dormouse_router.cors import Cors
 from dormouse_router.direct import Direct, stopping
-from dormouse_router.http11 import Connection, Turn
+from dormouse_router.http11 import Connection
 from dormouse_router.request import Dialect, Handler, Line, Refusal, Starter, header_lines
 from dormouse_router.settings import Settings
+from dormouse_router.turns import Turn
 
 log = structlog.get_logger()
 

@@ -8,35 +8,20 @@ listener's `take` makes a `Turn` of every head, and the turn writes its own answ
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
 
 from dormouse_router.halfclosed import Asking
+from dormouse_router.paced import Paced
 from dormouse_router.request import Headers
+from dormouse_router.turns import NO_REQUEST, TOO_LARGE, TOO_SLOW, Limits, Shared, Turn
 
-STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-CLOSE = b"connection: close\r\n"
-CHUNKED = b"transfer-encoding: chunked\r\n"
-LAST_CHUNK = b"0\r\n\r\n"
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-_CLOSED = b"content-length: 0\r\nconnection: close\r\n\r\n"
-TOO_LARGE = STATUS_LINES[431] + _CLOSED
-TOO_SLOW = STATUS_LINES[408] + _CLOSED
-NO_REQUEST = STATUS_LINES[400] + _CLOSED
 _VERSIONS = ("1.1", "1.0")
 _MINDED = frozenset((b"host", b"expect", b"transfer-encoding"))
-
-
-def status_line(status: int) -> bytes:
-    """The first line of an answer, also for a status without a name."""
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def without_upgrade(data: bytes) -> bytes:
@@ -49,112 +34,15 @@ def without_upgrade(data: bytes) -> bytes:
     return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
-class Turn(Protocol):
-    """One request and its answer. Calls come in this order: `received` and `whole` as the body arrives, `begin` once
-    the requests before it are answered (it may come first), `left` if the client goes before the answer is whole."""
-
-    keep_alive: bool
-    """Whether another request may follow on the connection; read when the answer is whole."""
-
-    @property
-    def started(self) -> bool:
-        """Whether something of the answer is out."""
-        ...
-
-    def begin(self) -> None: ...
-
-    def received(self, data: bytes) -> None: ...
-
-    def whole(self) -> None: ...
-
-    def slow(self) -> None:
-        """The body does not come: say so, unless the answer has begun."""
-        ...
-
-    def left(self) -> None: ...
-
-    def stop(self) -> None:
-        """The listener waits no longer: say so, unless the answer has begun."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Longest times in seconds: for a whole head, for the next piece of a body, between requests, and until a client
-    takes something of what waits for it."""
-
-    head: float
-    body: float
-    idle: float
-    write: float
-
-
-class Shared:
-    """What the connections of one listener share."""
-
-    def __init__(self, take: "Callable[[Connection], Turn]") -> None:
-        """`take` makes the turn of the request whose head `method`, `url`, `version` and `headers` hold."""
-        self.take = take
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.date = b""
-        """The Date header's line."""
-        self.now = 0.0
-        """Monotonic seconds, as of the last tick."""
-        self.leaving = False
-        """Every answer from now on is its connection's last, so that its client turns to another router."""
-        self.changed: Callable[[], None] = lambda: None
-        """Called when a connection or a task ends."""
-
-    def spawn(self, loop: asyncio.AbstractEventLoop, coroutine: Any) -> "asyncio.Task[None]":
-        """A task that the end of the listener waits for."""
-        task: asyncio.Task[None] = loop.create_task(coroutine)
-        self.tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self.tasks.discard(task)
-        self.changed()
-
-
 HEAD, BODY, ANSWER, IDLE = range(4)
 """What a connection waits for: a head to come or to be whole, a body, our own answer, or the next request."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Paced):
     """One client's connection."""
 
-    __slots__ = (
-        "_barren",
-        "_hosts",
-        "_in_head",
-        "_parser",
-        "_read_paused",
-        "_receiving",
-        "_refusal",
-        "_unread",
-        "_waiting",
-        "_writable",
-        "expects",
-        "headers",
-        "loop",
-        "method",
-        "phase",
-        "shared",
-        "since",
-        "taken",
-        "transport",
-        "turn",
-        "url",
-        "version",
-        "when_writable",
-        "write_paused",
-    )
-
     def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared) -> None:
-        self.loop, self.shared = loop, shared
-        self.transport: Any = None
+        super().__init__(loop, shared)
         self.turn: Turn | None = None
         """The one being answered."""
         self._waiting: deque[Turn] = deque()
@@ -175,14 +63,7 @@ class Connection(asyncio.Protocol):
         self.phase = HEAD
         self.since: float | None = None
         """The first look that found it so; a look comes every second."""
-        self.taken = shared.now
-        """When the client last took something of what was written."""
-        self._unread = 0
         self._read_paused = False
-        self.write_paused = False
-        self.when_writable: Callable[[bool], None] | None = None
-        """Called with False when the client takes too little, with True when it has caught up."""
-        self._writable: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------------ asyncio's side
 
@@ -235,19 +116,6 @@ class Connection(asyncio.Protocol):
         self.turn = self._receiving = None
         self._waiting.clear()
         shared.changed()
-
-    def pause_writing(self) -> None:
-        self.write_paused = True
-        if self.when_writable is not None:
-            self.when_writable(False)
-
-    def resume_writing(self) -> None:
-        self.write_paused = False
-        self.taken = self.shared.now
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        if self.when_writable is not None:
-            self.when_writable(True)
 
     # ------------------------------------------------------------------ the parser's side
 
@@ -363,13 +231,6 @@ class Connection(asyncio.Protocol):
             self._read_paused = False
             self.transport.resume_reading()
 
-    async def drain(self) -> None:
-        """Until the client has taken enough of what was written."""
-        while self.write_paused and not self.transport.is_closing():
-            if self._writable is None or self._writable.done():
-                self._writable = self.loop.create_future()
-            await self._writable
-
     # ------------------------------------------------------------------ ends
 
     def _refuse(self, refusal: bytes) -> None:
@@ -419,11 +280,7 @@ class Connection(asyncio.Protocol):
     def look(self, limits: "Limits") -> None:
         """Once a second: end a connection whose client takes too long over something."""
         now, transport = self.shared.now, self.transport
-        size = transport.get_write_buffer_size()
-        if not size or size < self._unread:
-            self.taken = now
-        self._unread = size
-        if size and self.taken < now - limits.write:
+        if self.takes_nothing(limits.write):
             transport.abort()
         elif self.since is None:
             self.since = now

@@ -11,7 +11,8 @@ from email.utils import formatdate
 
 import structlog
 
-from dormouse_router.http11 import Connection, Limits, Shared, Turn
+from dormouse_router.http11 import Connection
+from dormouse_router.turns import Limits, Shared, Turn
 
 log = structlog.get_logger()
 BACKLOG = 4096

@@ -118,16 +118,16 @@ class Line(Request, Protocol):
         """Send a whole answer."""
         ...
 
-    def open(self, status: int, lines: bytes) -> None:
-        """Send the head of a streamed answer."""
+    def open(self, status: int, lines: bytes, chunk: bytes = b"") -> None:
+        """Send the head of a streamed answer, and what is there of it."""
         ...
 
     def push(self, chunk: bytes) -> None:
         """Send a piece at once, however slowly the client reads: obey `writable`."""
         ...
 
-    def close(self) -> None:
-        """End a streamed answer."""
+    def close(self, chunk: bytes = b"") -> None:
+        """End a streamed answer, after a last piece."""
         ...
 
     def cut(self) -> None:

@@ -19,11 +19,12 @@ from dormouse_router.cluster import Cluster, Resource
 from dormouse_router.dataplane.plane import DataPlane
 from dormouse_router.dialects import all_dialects
 from dormouse_router.hot import Hot
-from dormouse_router.http11 import Connection, Turn
+from dormouse_router.http11 import Connection
 from dormouse_router.listener import Listener
 from dormouse_router.modelstore import Models
 from dormouse_router.ops import Ops
 from dormouse_router.settings import Settings
+from dormouse_router.turns import Turn
 
 log = structlog.get_logger()
 OPS_SECONDS = 1.0

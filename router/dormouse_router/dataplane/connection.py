@@ -5,6 +5,7 @@ noticing that it died. No parsing of bodies, no redirects, no TLS. Which connect
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -18,7 +19,9 @@ HIGH_WATER = 256 * 1024
 """Bytes waiting for a slow client beyond which its engine is not read any more."""
 MAX_BODY = 64 * 1024 * 1024
 MAX_HEAD = 64 * 1024
-SMALL = 64 * 1024
+SMALL = 16 * 1024
+_EVENTS = re.compile(rb"\r\ncontent-type:[ \t]*text/event-stream", re.IGNORECASE)
+_FRAMED = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)
 KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 15_000))
 """A pod that vanished without a word is noticed within half a minute, even in the silence before the first token."""
 
@@ -34,33 +37,46 @@ class Unreachable(Exception):  # noqa: N818
 class Answer:
     """One answer of an engine, as its bytes arrive (`gateway.Flow`). Iterating it gives the body's pieces."""
 
-    __slots__ = (
-        "_changed",
-        "_connection",
-        "_loop",
-        "_waiter",
-        "complete",
-        "error",
-        "headers",
-        "parts",
-        "size",
-        "started",
-        "status",
-    )
+    # defaults of the class instead of assignments: one is made for every call
+    status = 0
+    started = False
+    """Its head is whole."""
+    complete = False
+    error: Exception | None = None
+    size = 0
+    """Bytes in `parts`."""
+    raw = b""
+    """What came until the head was whole."""
+    interim = 0
+    """Interim answers in `raw`, before the head that counts."""
+    _changed: Callable[[], None] | None = None
+    _waiter: "asyncio.Future[None] | None" = None
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
-        self._loop = connection.loop
-        self._waiter: asyncio.Future[None] | None = None
-        self._changed: Callable[[], None] | None = None
-        self.error: Exception | None = None
-        self.status = 0
-        self.headers: Headers = []
         self.parts: list[bytes] = []
-        self.size = 0
-        self.started = False
-        """Its head is whole."""
-        self.complete = False
+
+    @property
+    def headers(self) -> Headers:
+        """Lower-case names. Made anew each time: few calls ask for them."""
+        lines = (line.partition(b":") for line in self._head().split(b"\r\n")[1:])
+        return [(name.lower(), value.strip(b" \t")) for name, _, value in lines]
+
+    @property
+    def events(self) -> bool:
+        return b"event-stream" in self.raw and _EVENTS.search(self._head()) is not None
+
+    @property
+    def framed(self) -> bool:
+        """The head says how the body ends."""
+        return _FRAMED.search(self._head()) is not None
+
+    def trim(self) -> None:
+        """Keep of what came only the head."""
+        self.raw, self.interim = self._head() + b"\r\n\r\n", 0
+
+    def _head(self) -> bytes:
+        return self.raw.split(b"\r\n\r\n", self.interim + 1)[self.interim]
 
     def wake(self) -> None:
         if self._changed is not None:
@@ -107,7 +123,7 @@ class Answer:
             if self.error is not None:
                 raise UpstreamCut(str(self.error))
             # as `_more`, without its frame: this runs once per chunk of every stream
-            self._waiter = waiter = self._loop.create_future()
+            self._waiter = waiter = self._connection.loop.create_future()
             await waiter
         data = self.take()
         if self._connection.paused:
@@ -115,7 +131,7 @@ class Answer:
         return data
 
     async def _more(self) -> None:
-        self._waiter = waiter = self._loop.create_future()
+        self._waiter = waiter = self._connection.loop.create_future()
         await waiter
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -153,8 +169,6 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
         self._parser: Any = None
         self.paused = False
-        self._framed = False
-        self._head_size = 0
 
     # ------------------------------------------------------------------ asyncio's side
 
@@ -174,8 +188,8 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         if not answer.started:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD + len(data):
+            answer.raw += data
+            if len(answer.raw) > MAX_HEAD + len(data):
                 self.lost("the engine's answer has too many headers")
                 self.abort()
                 return
@@ -185,6 +199,8 @@ class Connection(asyncio.Protocol):
             self.lost(f"the engine answered what is not HTTP: {error}")
             self.abort()
             return
+        if len(answer.raw) > SMALL and answer.started:
+            answer.trim()
         answer.wake()
         if answer.size > HIGH_WATER:
             self.pause()
@@ -192,7 +208,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         self.dead = True
         answer = self.answer
-        if answer is not None and answer.started and not self._framed:
+        if answer is not None and answer.started and not answer.framed:
             answer.complete = True  # a body without a length ends with the connection
             answer.wake()
 
@@ -214,22 +230,18 @@ class Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ the parser's side
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        answer = self.answer
-        if answer is not None:
-            name = name.lower()
-            if name == b"content-length" or name == b"transfer-encoding":
-                self._framed = True
-            answer.headers.append((name, value))
+    # no on_header: heads are kept as they are, and looked into where somebody asks
 
     def on_headers_complete(self) -> None:
         answer = self.answer
+        if answer is None:
+            return
         status = self._parser.get_status_code()
-        if answer is not None and status >= 200:
+        if status >= 200:
             answer.status = status
             answer.started = True
-        elif answer is not None:
-            answer.headers.clear()
+        else:
+            answer.interim += 1
 
     def on_body(self, body: bytes) -> None:
         answer = self.answer
@@ -249,8 +261,6 @@ class Connection(asyncio.Protocol):
     def send(self, head: bytes, body: bytes) -> Answer:
         """Send a request. Its answer arrives in what is returned."""
         self.answer = answer = Answer(self)
-        self._framed = False
-        self._head_size = 0
         self.last_activity = -1
         if len(body) <= SMALL:
             self._transport.write(head + body)

@@ -96,6 +96,7 @@ class Exchange:
     def close(self, error: BaseException | None = None) -> None:
         if self._answer is not None:
             self._answer.watch(None)
+        self._changed = None
         self._ended(error)
 
     async def __aenter__(self) -> "Exchange":

@@ -80,7 +80,7 @@ class Named(Struct):
     model: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Peek:
     """`model` as the caller wrote it. `session`: whose calls should meet, if the body says so (prompt_cache_key)."""
 

@@ -7,9 +7,9 @@ engine dies ends with an error event. Chunks are never parsed; they are only kep
 import asyncio
 from collections.abc import Callable
 
-from dormouse_router.dataplane.usage import TAIL, from_tail
+from dormouse_router.dataplane.usage import LIKELY, TAIL, from_tail
 from dormouse_router.gateway import Flow, Upstream
-from dormouse_router.request import Headers, Line
+from dormouse_router.request import Line
 
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 MAX_EVENT = 1024 * 1024
@@ -21,33 +21,32 @@ STREAM_HEADERS = (
 )
 
 
-def is_stream(headers: Headers) -> bool:
-    """Whether an engine that sent these headers answers with server-sent events."""
-    for name, value in headers:
-        if name == b"content-type":
-            return value.startswith(b"text/event-stream")
-    return False
-
-
 class Stream:
     """A stream being passed on: every time something has come from the engine, it goes to the client in one write.
 
     The engine is not read while its client has not caught up.
     """
 
-    __slots__ = ("_before", "_broken", "_done", "_flow", "_held", "_last", "_line")
+    _held = _last = _before = b""
 
     def __init__(self, line: Line, flow: Flow, broken: Callable[[str], bytes], done: Callable[[], None]) -> None:
         """`broken` makes the event that ends a stream whose engine died, from a sentence for the client. `done` is
         called when the stream has ended."""
         self._line, self._flow, self._broken, self._done = line, flow, broken, done
-        self._held = self._last = self._before = b""
 
-    def start(self, left: Callable[[], None] | None) -> None:
-        """Begin; what has come already goes out. `left`: as `Line.watch` has it."""
-        self._flow.watch(self.stirred)
-        self._line.watch(left, self._writable)
-        self.stirred()
+    def start(self, lines: bytes, left: Callable[[], None] | None) -> None:
+        """Begin; what has come already goes out. `lines` go into the head, unless it is out; `left`: as `Line.watch`
+        has it."""
+        line, flow = self._line, self._flow
+        flow.watch(self.stirred)
+        line.watch(left, self._writable)
+        chunk = self._whole(flow.take())
+        if not line.started:
+            line.open(flow.status, lines, chunk)
+        elif chunk:
+            line.push(chunk)
+        if flow.complete or flow.error is not None:
+            self._end(b"")
 
     def stop(self) -> None:
         self._flow.watch(None)
@@ -60,25 +59,34 @@ class Stream:
     def stirred(self) -> None:
         flow = self._flow
         chunk = flow.take()
-        if chunk:
-            if self._held:
-                chunk, self._held = self._held + chunk, b""
-            if not chunk.endswith(EVENT_ENDS):
-                chunk, self._held = _whole_events(chunk)
-            if chunk:
-                self._before, self._last = self._last, chunk
-                self._line.push(chunk)
+        if self._held or not chunk.endswith(EVENT_ENDS):
+            chunk = self._whole(chunk)
+        elif chunk:
+            self._before, self._last = self._last, chunk
         if flow.complete or flow.error is not None:
-            self._end(flow.error)
+            self._end(chunk)
+        elif chunk:
+            self._line.push(chunk)
 
-    def _end(self, error: Exception | None) -> None:
+    def _whole(self, chunk: bytes) -> bytes:
+        """What may go out of what was held back and of `chunk`: whole events."""
+        if not chunk:
+            return b""
+        chunk = self._held + chunk
+        self._held = b""
+        if not chunk.endswith(EVENT_ENDS):
+            chunk, self._held = _whole_events(chunk)
+        if chunk:
+            self._before, self._last = self._last, chunk
+        return chunk
+
+    def _end(self, chunk: bytes) -> None:
         self.stop()
-        if error is not None:
-            self._held = self._broken(str(error))
-        if self._held:
-            self._before, self._last = self._last, self._held
-            self._line.push(self._held)
-        self._line.close()
+        error = self._flow.error
+        last = self._held if error is None else self._broken(str(error))
+        if last:
+            self._before, self._last = self._last, last
+        self._line.close(chunk + last)
         self._done()
 
     def _writable(self, writable: bool) -> None:
@@ -90,12 +98,10 @@ class Stream:
 
 async def stream(line: Line, upstream: Upstream, lines: bytes, broken: Callable[[str], bytes]) -> None:
     """Pass on a stream of events, from within a task. `lines` go into the head, unless it is out already."""
-    if not line.started:
-        line.open(upstream.status, lines)
     ended = asyncio.Event()
     passing = Stream(line, upstream.flow, broken, ended.set)
     try:
-        passing.start(None)
+        passing.start(lines, None)
         await ended.wait()
     finally:
         passing.stop()
@@ -111,6 +117,6 @@ def _whole_events(chunk: bytes) -> tuple[bytes, bytes]:
 
 
 def count_usage(upstream: Upstream, end: bytes) -> None:
-    usage = from_tail(end[-TAIL:])
+    usage = from_tail(end[-LIKELY:]) or from_tail(end[-TAIL:])
     if usage is not None:
-        upstream.count(usage.prompt_tokens, usage.completion_tokens)
+        upstream.count(*usage)

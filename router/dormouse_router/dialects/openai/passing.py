@@ -26,13 +26,13 @@ MAX_BODY = 64 * 1024 * 1024
 class Passing:
     """One call and the client it is for."""
 
-    __slots__ = ("_line", "_model", "_opening", "_pieces", "_size")
+    _size = 0
+    _stream: relay.Stream | None = None
 
     def __init__(self, line: Line, opening: Opening, model: str) -> None:
         """`model` is what the caller called it."""
         self._line, self._opening, self._model = line, opening, model
         self._pieces: list[bytes] = []
-        self._size = 0
 
     def begin(self) -> None:
         """Returns at once. Raises Refusal."""
@@ -54,8 +54,8 @@ class Passing:
     def _look(self, flow: Flow) -> None:
         if not flow.started:
             self._not_begun(flow.error)
-        elif not self._pieces and relay.is_stream(flow.headers):
-            self._stream(flow)
+        elif not self._pieces and flow.events:
+            self._pass_events(flow)
         elif self._gather(flow) and flow.complete:
             upstream = self._opening.upstream
             body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -81,17 +81,17 @@ class Passing:
         else:
             self._line.spawn(self._in_task())
 
-    def _stream(self, flow: Flow) -> None:
+    def _pass_events(self, flow: Flow) -> None:
         line, upstream = self._line, self._opening.upstream
         tell(line, upstream.record, 0.0)
-        line.open(upstream.status, STREAM)
+        self._stream = relay.Stream(line, flow, lost_event, self._ended)
+        self._stream.start(STREAM, self._left)
 
-        def ended() -> None:
-            relay.count_usage(upstream, passing.tail)
-            self._opening.close()
-
-        passing = relay.Stream(line, flow, lost_event, ended)
-        passing.start(self._left)
+    def _ended(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            relay.count_usage(self._opening.upstream, stream.tail)
+        self._opening.close()
 
     def _refuse(self, refusal: Refusal) -> None:
         self._opening.close(refusal)
@@ -114,7 +114,7 @@ class Passing:
             self._late(error)
 
     async def _pass_on(self, upstream: Upstream) -> None:
-        if relay.is_stream(upstream.headers):
+        if upstream.flow.events:
             tell(self._line, upstream.record, upstream.hold_seconds)
             await relay.stream(self._line, upstream, STREAM, lost_event)
             return

@@ -1,0 +1,50 @@
+"""The pace of a client's connection: how much waits for it, and when it last took something. Knows no HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from dormouse_router.turns import Shared
+
+
+class Paced(asyncio.Protocol):
+    """A connection whose client may take its time, but not for ever."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared) -> None:
+        self.loop, self.shared = loop, shared
+        self.transport: Any = None
+        self.taken = shared.now
+        """When the client last took something of what was written."""
+        self._unread = 0
+        self.write_paused = False
+        self.when_writable: Callable[[bool], None] | None = None
+        """Called with False when the client takes too little, with True when it has caught up."""
+        self._writable: asyncio.Future[None] | None = None
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.when_writable is not None:
+            self.when_writable(False)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self.taken = self.shared.now
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if self.when_writable is not None:
+            self.when_writable(True)
+
+    async def drain(self) -> None:
+        """Until the client has taken enough of what was written."""
+        while self.write_paused and not self.transport.is_closing():
+            if self._writable is None or self._writable.done():
+                self._writable = self.loop.create_future()
+            await self._writable
+
+    def takes_nothing(self, seconds: float) -> bool:
+        """Whether something has waited for the client all that time, as far as looks once a second can tell."""
+        now, size = self.shared.now, self.transport.get_write_buffer_size()
+        if not size or size < self._unread:
+            self.taken = now
+        self._unread = size
+        return size > 0 and self.taken < now - seconds
