@@ -34,7 +34,7 @@ wipe: ## Like down, and drop the cluster's state
 	@python3 -m dev.cluster down --wipe
 
 ##@ Checks
-.PHONY: check lint types imports unit controlplane e2e test format generate lock
+.PHONY: check lint types imports unit slow e2e test format generate lock
 check: venv lint types imports unit ## Lint, types, import rules, drift and unit tests: under a minute
 lint: venv ## Lint and formatting
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format -q --check . && $(PY) -m dev.generate --check
@@ -43,8 +43,10 @@ types: venv ## mypy --strict
 imports: venv ## Import rules (import-linter)
 	@.venv/bin/lint-imports
 unit: venv ## Unit tests
-	@.venv/bin/pytest -q -n 2 --dist worksteal -m "not controlplane and not e2e and not engine"
-test: check e2e ## Everything: what CI runs
+	@.venv/bin/pytest -q -n 2 --dist worksteal -m "not slow and not controlplane and not e2e and not engine"
+slow: venv ## Unit tests that take seconds: floods, real processes, time-outs
+	@.venv/bin/pytest -q -n 2 --dist worksteal -m "slow"
+test: check slow e2e ## Everything: what CI runs
 e2e: venv ## Control-plane, engine and end-to-end tests
 	@$(PY) -m dev.testbed
 	@.venv/bin/pytest -m "controlplane or e2e or engine"

@@ -11,6 +11,8 @@ from bench.routing import holding, measures
 from bench.routing.processes import free_port, python, running
 from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = 5
 
 

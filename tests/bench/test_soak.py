@@ -15,6 +15,8 @@ from bench.soaking.ledger import Ledger
 from bench.soaking.script import Ask
 from bench.soaking.verdict import Sample
 
+pytestmark = pytest.mark.slow
+
 IDLE: dict[str, Any] = dict.fromkeys(verdict.COUNTS, 0) | {"tasks": {"Watcher.run": 2}, "fds": 17}
 
 

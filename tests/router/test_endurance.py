@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
 from bench.routing.bodies import STREAM_CHUNKS
 from bench.routing.processes import free_port, python, running
@@ -25,6 +26,8 @@ from tests.router.fakes import (
     speak,
     until,
 )
+
+pytestmark = pytest.mark.slow
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "x"}]}
 URL = "/v1/chat/completions"

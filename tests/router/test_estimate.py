@@ -36,6 +36,8 @@ from tests.router.starts import (
     waking,
 )
 
+pytestmark = pytest.mark.slow
+
 ENOUGH = 0.30
 USUAL: Spans = {"requested": 0.0, "created": 0.0, "scheduled": 2.0, "started": 1.0, "importing": 10.0, "loading": 20.0}
 

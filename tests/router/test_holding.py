@@ -13,6 +13,8 @@ from dormouse_router.cluster import ClusterError, Resource
 from tests.router.conftest import MakeEngine
 from tests.router.fakes import Engine, Exchange, Stage, model, slice_of, speak, stage, until
 
+pytestmark = pytest.mark.slow
+
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Capital of France?"}]}
 URL = "/v1/chat/completions"
 

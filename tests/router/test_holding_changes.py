@@ -11,6 +11,8 @@ from tests.router.fakes import SETTINGS, Engine, Stage, model, stage, until
 from tests.router.test_holding import held
 from tests.router.test_holding_rules import AT_ONCE, DIALECTS, OPENAI, Dialect
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=DIALECTS)
 def dialect(request: pytest.FixtureRequest) -> Dialect:

@@ -18,6 +18,8 @@ from dormouse_router.cluster import Object, Resource
 from tests.router.fakes import DEADLINE, Engine, Stage, model, stage, until
 from tests.router.test_holding import held
 
+pytestmark = pytest.mark.slow
+
 MESSAGES = [{"role": "user", "content": "Capital of France?"}]
 WAIT = "x-dormouse-hold-seconds"
 AT_ONCE = 0.5

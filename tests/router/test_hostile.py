@@ -13,6 +13,8 @@ from tests.router.conftest import MakeEngine
 from tests.router.fakes import Engine, Exchange, Stage, speak, stage, until
 from tests.router.wire import BODY, CLOSE, POST, raw, said, sized
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,8 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from bench.routing.processes import Process, free_port, python, running
 from tests.router.wire import CHUNKED, LIST, POST, statuses
+
+pytestmark = pytest.mark.slow
 
 MIB = 1024 * 1024
 IDLE_CONNECTIONS = min(10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1_000)

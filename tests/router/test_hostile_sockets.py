@@ -16,6 +16,8 @@ from tests.router.conftest import MakeEngine
 from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, model, speak, stage, until
 from tests.router.wire import BODY, CLOSE, POST, bad, good_client, in_pieces, raw, rest, sized, statuses
 
+pytestmark = pytest.mark.slow
+
 STREAMED = BODY.replace(b"{", b'{"stream": true, ', 1)
 
 

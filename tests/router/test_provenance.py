@@ -10,6 +10,8 @@ from dormouse_router.cluster import Resource
 from tests.router.conftest import MakeEngine
 from tests.router.fakes import Exchange, Stage, chat_chunk, model, speak, stage, until
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ENGINE = {"name": "vllm", "version": "0.11.0", "quantization": "int4"}
 ORIGIN = {

@@ -18,6 +18,8 @@ from dormouse_router.dataplane.balance import Ring
 from tests.router.conftest import MakeEngine
 from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, model, speak, stage, until
 
+pytestmark = pytest.mark.slow
+
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Capital of France?"}]}
 URL = "/v1/chat/completions"
 

@@ -13,6 +13,8 @@ from dormouse_router.cluster import Resource
 from tests.router.conftest import MakeEngine
 from tests.router.fakes import Engine, Stage, model, stage, until
 
+pytestmark = pytest.mark.slow
+
 URL = "/v1/chat/completions"
 HI = [{"role": "user", "content": "Capital of France?"}]
 

@@ -2,9 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from tests.router.conftest import MakeEngine
 from tests.router.fakes import Exchange, chat_chunk, stage, until
 from tests.router.wire import BODY, raw, rest, sized
+
+pytestmark = pytest.mark.slow
 
 STREAMED = BODY.replace(b"{", b'{"stream": true, ', 1)
 PIECE = b"data: " + b"x" * 100_000 + b"\n\n"

@@ -17,6 +17,8 @@ from dormouse_runtime.supervisor.memory import AGAIN
 from tests.runtime.scripted import engine
 from tests.runtime.scripted.pod import Pod, scripted, until
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., Pod]
 
 

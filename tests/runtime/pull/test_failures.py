@@ -11,6 +11,8 @@ import pytest
 from dormouse_api.conditions import PERMANENT, Reason
 from tests.runtime.pull.harness import LARGE, REPO, SMALL, TOKEN, WEIGHTS, Puller
 
+pytestmark = pytest.mark.slow
+
 GATED = {"gated": True, "tokens": ["hf_allowed"]}
 PRIVATE = {"private": True, "tokens": ["hf_allowed"]}
 

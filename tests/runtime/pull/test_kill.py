@@ -9,9 +9,13 @@ import socket
 import urllib.request
 from typing import Any
 
+import pytest
+
 from dormouse_api.conditions import Reason
 from dormouse_api.names import MARKER
 from tests.runtime.pull.harness import LARGE, REPO, WEIGHTS, Puller, until
+
+pytestmark = pytest.mark.slow
 
 SLOW = {"kind": "slow", "path": "_cdn", "rate": 4 << 20, "times": None}
 HALF = len(LARGE[WEIGHTS]) // 2

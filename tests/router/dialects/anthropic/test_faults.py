@@ -17,6 +17,8 @@ from tests.router.dialects.engines import HI
 from tests.router.dialects.records import condition, known_status, model
 from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, stage, until
 
+pytestmark = pytest.mark.slow
+
 URL = "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
 BODY: dict[str, Any] = {"model": "tiny", "max_tokens": 50, "messages": HI}
