@@ -11,7 +11,7 @@ import sys
 
 import uvloop
 
-from dormouse_router import http11
+from dormouse_router import http11, turns
 from dormouse_router.__main__ import tune_gc
 from dormouse_router.dataplane.connection import Answer, Connection
 from dormouse_router.dataplane.upstream import Pool
@@ -23,7 +23,7 @@ PASSED = frozenset((b"content-type", b"content-length", b"transfer-encoding"))
 
 
 class Passing:
-    """`http11.Turn`: one request on its way to the engine, and the answer on its way back."""
+    """`turns.Turn`: one request on its way to the engine, and the answer on its way back."""
 
     def __init__(self, client: http11.Connection, pool: Pool, engine: int) -> None:
         self._client, self._pool, self._engine = client, pool, engine
@@ -87,11 +87,11 @@ class Passing:
             self.started = True
             lines = [b"%b: %b\r\n" % header for header in answer.headers if header[0] in PASSED]
             self._chunked = not any(name == b"content-length" for name, _ in answer.headers)
-            out = http11.status_line(answer.status) + b"".join(lines) + b"\r\n"
+            out = turns.status_line(answer.status) + b"".join(lines) + b"\r\n"
         if data := answer.take():
             out += b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
         if answer.complete and self._chunked:
-            out += http11.LAST_CHUNK
+            out += turns.LAST_CHUNK
         if out:
             transport.write(out)
         if answer.complete:
