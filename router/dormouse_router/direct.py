@@ -16,7 +16,7 @@ from dormouse_router.request import Headers, Refusal, Reply, Starter, header_lin
 from dormouse_router.turns import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, STATUS_LINES, status_line
 
 # unique over restarts and replicas without asking the system for randomness per request
-_RUN = os.urandom(6).hex()
+_RUN = f"req-{os.urandom(6).hex()}-"
 _number = itertools.count(1)
 SMALL = 64 * 1024
 """Bytes of a body that always find room: who fills the router with large ones keeps nobody out who asks for little."""
@@ -176,7 +176,7 @@ class Direct:
         if self._id is None:
             given = self.header(b"x-request-id")
             usable = given is not None and 0 < len(given) <= 128 and given.isascii()
-            self._id = given.decode() if given is not None and usable else f"req-{_RUN}-{next(_number):x}"
+            self._id = given.decode() if given is not None and usable else f"{_RUN}{next(_number):x}"
         return self._id
 
     async def body(self) -> bytes:

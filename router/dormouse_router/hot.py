@@ -30,6 +30,8 @@ class Hot:
         self._app = app
         self._cors = Cors(app, app.words, settings.origins)
         self._starts = _starts(dialects)
+        self._exact = {path.encode(): (path, start) for path, start in self._starts.items()}
+        """By the target as most clients send it, without host and query."""
         self._access_log = settings.access_log
         self.max_body, self.max_arriving = settings.max_body, settings.arriving_bytes
         self.arriving = 0
@@ -39,15 +41,15 @@ class Hot:
         """The turn of the request whose head `connection` has read."""
         if connection.method != b"POST":
             return AsgiTurn(connection, self._cors)
-        path = connection.url.decode("ascii")
-        start = self._starts.get(path)
-        if start is None:
+        found = self._exact.get(connection.url)
+        if found is None:
             path = path_of(connection.url)[0]
             start = self._starts.get(path)
             if start is None:
                 return AsgiTurn(connection, self._cors)
+            found = (path, start)
         self.lives.count += 1
-        return Direct(connection, self, path, start)
+        return Direct(connection, self, *found)
 
     # ------------------------------------------------------------------ direct.Service
 

@@ -56,11 +56,14 @@ class Passing:
             self._not_begun(flow.error)
         elif not self._pieces and flow.events:
             self._pass_events(flow)
+        elif flow.complete and not self._pieces:  # most come in one piece
+            self._whole(flow.take())
         elif self._gather(flow) and flow.complete:
-            upstream = self._opening.upstream
-            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            answer(self._line, upstream, self._model, body)
-            self._opening.close()
+            self._whole(b"".join(self._pieces))
+
+    def _whole(self, body: bytes) -> None:
+        answer(self._line, self._opening.upstream, self._model, body)
+        self._opening.close()
 
     def _gather(self, flow: Flow) -> bool:
         """Take what has come of an answer that is not streamed. False: there will be no answer."""
