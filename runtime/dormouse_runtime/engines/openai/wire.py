@@ -60,11 +60,14 @@ class EventStream(StreamingResponse):
 async def whole(shape: Shape, asks: Sequence[Ask], batcher: Batcher, tokenizer: Tokenizer) -> dict[str, Any]:
     """The answer in one piece."""
     usage = Usage(prompt=_prompt_tokens(asks))
+    broken: GenerationError | None = None
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_collect(ask, batcher, tokenizer, usage)) for ask in asks]
     except* GenerationError as failed:
-        raise GenerationError(str(failed.exceptions[0])) from failed
+        broken = GenerationError(str(failed.exceptions[0]))
+    if broken is not None:
+        raise broken  # not above: from there Python 3.11.2 sends it out within a group
     choices = [_choice(shape, index, task.result()) for index, task in enumerate(tasks)]
     return {**shape.head(streamed=False), "choices": choices, "usage": usage.wire()}
 
