@@ -63,7 +63,7 @@ def counts(world: Stage) -> tuple[int, int, int, int]:
     """Calls in flight, calls held, connections in use, and requests being served."""
     lanes = world.router.plane.lanes.values()
     flying, held = sum(lane.in_flight for lane in lanes), sum(len(lane.held) for lane in lanes)
-    return flying, held, len(world.router.plane.pool._busy), world.router.app.lives.count
+    return flying, held, len(world.router.plane.pool.busy), world.router.app.lives.count
 
 
 NOTHING = (0, 0, 0, 0)

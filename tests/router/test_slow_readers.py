@@ -33,14 +33,36 @@ async def test_a_client_that_takes_nothing_gives_its_engine_back(make_engine: Ma
             assert not (await rest(reader)).endswith(b"0\r\n\r\n")
 
 
-async def test_a_client_that_reads_now_and_then_keeps_its_stream(make_engine: MakeEngine) -> None:
-    async def some(exchange: Exchange) -> None:
-        await exchange.stream_head()
-        for _ in range(200):
-            await exchange.chunk(PIECE)
-        await exchange.event(chat_chunk("the end"))
-        await exchange.finish()
+async def some(exchange: Exchange) -> None:
+    await exchange.stream_head()
+    for _ in range(200):
+        await exchange.chunk(PIECE)
+    await exchange.event(chat_chunk("the end"))
+    await exchange.finish()
 
+
+async def test_an_engine_that_waits_for_its_client_is_not_silent(make_engine: MakeEngine) -> None:
+    async with stage() as world:
+        await world.awake(await make_engine(some))
+        pool = world.router.plane.pool
+        async with raw(world) as (reader, writer):
+            writer.write(sized(STREAMED))
+            await until(lambda: any(connection.paused for connection in pool.busy))
+            pool.close_silent()
+            pool.close_silent()  # what was as it is at the look before would be given up
+            assert b"[DONE]" in await ending(reader)
+
+
+async def ending(reader: asyncio.StreamReader) -> bytes:
+    """The last bytes of a chunked answer."""
+    said = b""
+    async with asyncio.timeout(20):
+        while not said.endswith(b"0\r\n\r\n") and (part := await reader.read(500_000)):
+            said = said[-200:] + part
+    return said
+
+
+async def test_a_client_that_reads_now_and_then_keeps_its_stream(make_engine: MakeEngine) -> None:
     async with stage(write_timeout=1.5) as world:
         await world.awake(await make_engine(some))
         async with raw(world) as (reader, writer):

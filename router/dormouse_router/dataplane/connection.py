@@ -276,6 +276,7 @@ class Connection(asyncio.Protocol):
     def resume(self) -> None:
         if self.paused:
             self.paused = False
+            self.last_activity = -1  # it has not been silent while it might not speak
             if not self.dead:
                 self._transport.resume_reading()
 

@@ -24,7 +24,7 @@ class Pool:
         self._connect_timeout = connect_timeout
         self._silence_timeout = silence_timeout
         self._idle: dict[tuple[str, int], list[Connection]] = {}
-        self._busy: set[Connection] = set()
+        self.busy: set[Connection] = set()
 
     def take(self, host: str, port: int, now: float) -> Connection | None:
         """An idle connection that is alive as far as we know."""
@@ -35,7 +35,7 @@ class Pool:
                 connection.abort()  # the engine may be closing it at this very moment
             elif not connection.dead:
                 connection.reused = True
-                self._busy.add(connection)
+                self.busy.add(connection)
                 return connection
         return None
 
@@ -52,12 +52,12 @@ class Pool:
                 )
                 raise Refusal(503, text, code="router_overloaded", retry_after=1.0) from error
             raise Unreachable(f"no connection to {host}:{port}: {error or 'timed out'}", sent=False) from error
-        self._busy.add(connection)
+        self.busy.add(connection)
         return connection
 
     def give_back(self, host: str, port: int, connection: Connection, now: float) -> None:
         """After a request, however it ended: kept if it can serve again, closed if not."""
-        self._busy.discard(connection)
+        self.busy.discard(connection)
         if not connection.reusable:
             connection.abort()
             return
@@ -83,7 +83,7 @@ class Pool:
             self._close_idle(loop.time() - IDLE_SECONDS)
             if loop.time() >= next_look:
                 next_look = loop.time() + self._silence_timeout
-                self._close_silent()
+                self.close_silent()
 
     def _close_idle(self, before: float) -> None:
         for address, idle in list(self._idle.items()):
@@ -96,13 +96,14 @@ class Pool:
             else:
                 del self._idle[address]
 
-    def _close_silent(self) -> None:
-        for connection in list(self._busy):
-            if connection.activity == connection.last_activity:
+    def close_silent(self) -> None:
+        """Give up the engines of which nothing came since the last look, but for those whose client lets them wait."""
+        for connection in list(self.busy):
+            if connection.activity == connection.last_activity and not connection.paused:
                 connection.silent(self._silence_timeout)
             connection.last_activity = connection.activity
 
     def close(self) -> None:
-        for connection in [*self._busy, *(c for idle in self._idle.values() for c in idle)]:
+        for connection in [*self.busy, *(c for idle in self._idle.values() for c in idle)]:
             connection.abort()
         self._idle.clear()
