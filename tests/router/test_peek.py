@@ -133,6 +133,8 @@ def test_every_form_of_an_input_passes(value: object) -> None:
         (peek.embedding, {"input": 5}, "input", "invalid_type"),
         (peek.chat, {"messages": {}}, "messages", "invalid_type"),
         (peek.chat, {"messages": MESSAGES, "n": 1.5}, "n", "invalid_type"),
+        (peek.chat, {"messages": MESSAGES, "max_tokens": 10**400}, "max_tokens", "invalid_value"),
+        (peek.chat, {"messages": MESSAGES, "seed": -(2**63) - 1}, "seed", "invalid_value"),
         (peek.chat, {"messages": MESSAGES, "stop": 5}, "stop", "invalid_type"),
         (peek.chat, {"messages": MESSAGES, "tools": [{}]}, "tools[0].type", "missing_required_parameter"),
         (

@@ -6,12 +6,14 @@ OpenAI documents. Unknown fields pass, and an explicit null is as good as nothin
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 Number = int | float
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What engines can hold: a larger one would wake a model only to be refused."""
 
 
 class BadBody(ValueError):  # noqa: N818 - the caller's fault, not ours
@@ -32,11 +34,11 @@ class Common(Struct):
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    n: int | None = None
+    max_tokens: Whole | None = None
+    n: Whole | None = None
     temperature: Number | None = None
     top_p: Number | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
     stop: str | list[str] | None = None
@@ -56,9 +58,9 @@ class Tool(Struct):
 
 class Chat(Common, kw_only=True):
     messages: list[Message]
-    max_completion_tokens: int | None = None
+    max_completion_tokens: Whole | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Whole | None = None
     parallel_tool_calls: bool | None = None
     tools: list[Tool] | None = None
 
@@ -66,13 +68,13 @@ class Chat(Common, kw_only=True):
 class Completion(Common, kw_only=True):
     prompt: str | list[str | int | list[int]] | None = None
     echo: bool | None = None
-    logprobs: int | None = None
+    logprobs: Whole | None = None
 
 
 class Embedding(Struct):
     model: str
     input: Raw
-    dimensions: int | None = None
+    dimensions: Whole | None = None
     encoding_format: str | None = None
 
 
@@ -166,7 +168,8 @@ def _invalid(text: str) -> BadBody:
     param = at[1] if at and at[1] else None
     reason = (_AT.sub("", text) if at else text).replace("`", "'")
     where = f"'{param}'" if param else "the body"
-    return BadBody(f"Invalid type for {where}: {reason[:1].lower()}{reason[1:]}.", "invalid_type", param)
+    what = "value" if "<=" in reason or ">=" in reason else "type"
+    return BadBody(f"Invalid {what} for {where}: {reason[:1].lower()}{reason[1:]}.", f"invalid_{what}", param)
 
 
 def _missing(param: str) -> BadBody:
