@@ -27,10 +27,14 @@ async def test_another_revision_is_pulled_and_served(story: Story) -> None:
 
     assert await chat(name, FRANCE) == PARIS, "the old revision serves while the new one is pulled"
     await story.cluster.until("deployments", story.namespace, rolled, f"{name}: a deployment of the new commit")
-    found = await story.ready(name)
-    assert found["status"]["commit"] == commit
-    pulled = condition(found, ConditionType.MODEL_PULLED)
-    assert (pulled.status, commit in pulled.message) == ("True", True)
+
+    def pulled(item: Object) -> bool:
+        said = condition(item, ConditionType.MODEL_PULLED)
+        return said.status == "True" and commit in said.message
+
+    # the status is written after the Deployment, and the old revision was Ready all the time
+    await story.seen(name, "the new revision is pulled", pulled)
+    assert (await story.ready(name))["status"]["commit"] == commit
     assert await chat(name, FRANCE) == PARIS
     new = await story.pod(name, "runtime")
     assert commit in str(new["spec"]["containers"][0]["env"])
