@@ -34,6 +34,19 @@ def _recorded(*rows: tuple[float, float, float, float, float]) -> tuple[Spans, .
 COLD = _recorded((0.95, 0.16, 6.61, 0.73, 0.45), (0.85, 0.16, 6.60, 0.68, 0.42), (1.01, 0.16, 6.91, 0.74, 0.46))
 WARM = _recorded((0.82, 0.16, 5.05, 0.65, 0.43), (0.73, 0.16, 4.91, 0.62, 0.41), (0.99, 0.16, 5.32, 0.72, 0.43))
 """tiny-chat on vLLM, CPU: the figures of docs/performance.md, "Cold start", median, least and most of three each."""
+TEN = _recorded(
+    (0.86, 0.19, 5.87, 0.73, 0.44),
+    (0.83, 0.17, 5.67, 0.72, 0.47),
+    (0.81, 0.22, 5.83, 0.73, 0.46),
+    (0.77, 0.19, 5.76, 0.71, 0.46),
+    (0.82, 0.19, 5.84, 0.74, 0.45),
+    (0.95, 0.20, 5.81, 0.70, 0.44),
+    (0.83, 0.20, 5.78, 0.69, 0.46),
+    (0.90, 0.19, 5.59, 0.71, 0.43),
+    (0.86, 0.18, 5.60, 0.70, 0.47),
+    (0.90, 0.18, 5.86, 0.77, 0.45),
+)
+"""Ten of them in a row, as `bench.coldstart --runs 10 --caches warm` wrote them on a busy machine."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tests.router.starts import (
     HARSH,
     KINDS,
     KNOWN,
+    TEN,
     WARM,
     Error,
     Estimate,
@@ -96,6 +97,13 @@ def test_on_the_starts_that_were_measured(starts: tuple[Spans, ...], bound: floa
     ours = p90(list(replayed(remaining, starts)))
     assert ours <= bound
     assert ours <= p90(list(replayed(naive, starts)))
+
+
+def test_ten_starts_in_a_row_on_the_cluster() -> None:
+    """Each after those before it, as it went."""
+    seen = [error for n in range(KNOWN, len(TEN)) for error in measure(remaining, TEN[:n], TEN[n], n)]
+    assert len(seen) > 40
+    assert p90(seen) <= 0.10
 
 
 # --------------------------------------------------------------------------------------------- what it is made of
