@@ -11,7 +11,7 @@ from dormouse_api import names
 from dormouse_api.conditions import ConditionType, Reason
 from dormouse_api.names import COMPONENT_PULL, COMPONENT_QUANTIZE
 from dormouse_api.results import Failure, Progress
-from dormouse_api.runtime import RuntimeState
+from dormouse_api.runtime import RuntimeState, Stage
 from dormouse_api.status import (
     Condition,
     EngineAttempt,
@@ -142,7 +142,8 @@ def _progress(stage: str | None, progress: Progress | None) -> dict[str, object]
 
 
 def _engine(state: RuntimeState | None) -> EngineStatus | None:
-    if state is None:
+    """The engine that serves, or what the last start came to; one that is only being tried is in `starting`."""
+    if state is None or state.stage not in (Stage.READY, Stage.FAILED):
         return None
     passed = [
         EngineAttempt(engine=p.engine, reason=p.reason.value, message=p.message, seconds=round(p.seconds))

@@ -189,6 +189,19 @@ def test_the_engine_of_a_start_is_remembered_after_the_pod_is_gone() -> None:
     assert kept.cold_starts == seen.cold_starts
 
 
+def test_an_engine_that_is_only_being_tried_is_not_said_to_serve() -> None:
+    tried = state(Stage.IMPORTING, engine="vllm")
+    first = observed(ready_model(), claim=claim(), wish=wish(60), pods=(pod(),), state=tried)
+    assert build(first).engine is None
+    served = InferenceModelStatus.model_validate({**ready_model().status.model_dump(), "engine": ENGINE_BEFORE})
+    again = Model("ns", "tiny", "uid-1", 1, first.model.spec, served)
+    seen = build(observed(again, claim=claim(), wish=wish(60), pods=(pod(),), state=tried))
+    assert seen.engine == ENGINE_BEFORE
+
+
+ENGINE_BEFORE = EngineStatus(name="transformers", quantization="none")
+
+
 def test_an_unreadable_spec_keeps_the_memory_of_the_volume() -> None:
     old = build(observed(ready_model(), claim=claim()))
     raw = {"metadata": {"generation": 7}, "status": old.wire()}
