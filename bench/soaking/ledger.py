@@ -55,7 +55,7 @@ class Ledger:
         if excuses:
             self.outcomes[outcome] += 1
         else:
-            self.wrong(f"{outcome} without a cause", f"{model} {number}: {detail}")
+            self.wrong(f"{outcome} without a cause", f"{model} {number}, {self._quiet(model, since)}: {detail}")
 
     def wrong(self, outcome: str, detail: str) -> None:
         """An outcome nothing excuses."""
@@ -67,6 +67,13 @@ class Ledger:
     def forget(self, number: int) -> None:
         """The request is over."""
         self._faults.pop(number, None)
+
+    def _quiet(self, model: str, since: float) -> str:
+        """How long the model had had no trouble when the request began: what to look at first."""
+        if not self._troubles[model]:
+            return "the model never had trouble"
+        _, end, what = self._troubles[model][-1]
+        return f"begun {since - end:.1f} s after '{what}' was over"
 
     def _troubled(self, model: str, since: float) -> Iterator[str]:
         for _, end, what in self._troubles[model]:
