@@ -14,7 +14,8 @@ from dormouse_router.catalog.routes import Route
 from dormouse_router.gateway import SESSION
 
 GOLDEN = 0.618033988749894848
-_SPACE = 2**64
+_SPACE = 2**52
+"""So many numbers and a half between each two are told apart by a float: none is 1.0, whose logarithm is no divisor."""
 
 
 def next_draw(last: float) -> float:
@@ -42,7 +43,7 @@ def _score(route: Route, variant: Variant, key: bytes) -> float:
     """Weighted rendezvous hashing: the best score wins in proportion to the weights, and a weight that is changed moves
     only the keys it must. Knows the route's name, not its uid: one made anew keeps its callers."""
     text = b"\0".join((route.full_name.encode(), variant.model.encode(), key))
-    number = int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+    number = int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 12
     return variant.weight / -log((number + 0.5) / _SPACE)
 
 
