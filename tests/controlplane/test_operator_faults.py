@@ -112,8 +112,10 @@ def test_a_job_that_is_being_deleted_is_not_applied_over(
     uid = kubelet.rest.get(path)["metadata"]["uid"]
     kubelet.rest.request("DELETE", path, {"propagationPolicy": "Foreground"})
     until(lambda: kubelet.rest.get(path).get("metadata", {}).get("uid") not in (uid, None), why="a new Job")
+    assert [name for name in own_models.jobs() if "-pull-" in name] == [name]
     gate[0] = succeeded(pulled())
     own_models.await_reason("again", "ScaledToZero")
+    assert operator.alive()
 
 
 @pytest.mark.parametrize("plural", ["deployments", "services", "leases"])
@@ -131,3 +133,6 @@ def test_a_child_deleted_by_hand_comes_back(kubelet: Kubelet, models: Models, pl
     prefix = f"/apis/{group}" if "/" in group else f"/api/{group}"
     kubelet.rest.request("DELETE", f"{prefix}/namespaces/{models.namespace}/{plural}/{runtime_name(name)}")
     until(lambda: uid() not in (before, None))
+    made = models.child(group, plural, runtime_name(name))
+    (owner,) = made["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("InferenceModel", name)

@@ -195,8 +195,12 @@ def test_only_missing_packages_are_installed() -> None:
 
 
 def test_nothing_missing_runs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get here: a call would raise
+    ran: list[object] = []
+    monkeypatch.setattr("dev.host.subprocess.run", lambda *command, **_: ran.append(command))
+    monkeypatch.setattr(host, "_POLICY", tmp_path / "policy-rc.d")
     host.install([])
+    assert ran == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_services_may_not_start_while_packages_are_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

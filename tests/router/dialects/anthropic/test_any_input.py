@@ -75,4 +75,7 @@ def test_bytes_inside_what_is_passed_on_unread(inside: bytes) -> None:
     """Tool inputs and schemas are not decoded here: only their beginning is looked at."""
     raw = b'{"model":"tiny","max_tokens":1,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a",'
     raw += b'"name":"b","input":{"x":"' + inside + b'"}}]}]}'
-    settled(lambda: message_plan(decode(raw, MessagesRequest), CAPABLE).payload)
+    sent = settled(lambda: message_plan(decode(raw, MessagesRequest), CAPABLE).payload)
+    if sent is not None:
+        (call,) = json.loads(sent)["messages"][0]["tool_calls"]
+        assert b'"' in inside or call["function"]["arguments"].encode() == b'{"x":"' + inside + b'"}'
