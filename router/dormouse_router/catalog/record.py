@@ -48,12 +48,12 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """An InferenceModel. `spec` and `status` are the API's own types; the rest is what the router asks most."""
+class Served:
+    """An object of the API that clients call by name."""
 
     namespace: str
     name: str
-    """metadata.name: also the name under which the engine knows the model."""
+    """metadata.name; of a model also the name its engine knows it by."""
     uid: str
     created: float
     """Seconds since the epoch."""
@@ -61,6 +61,20 @@ class Record:
     """metadata.resourceVersion."""
     served: tuple[str, ...]
     """Every name a client may call it by; the first is `name`, the last `<namespace>/<name>`."""
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.name)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Served):
+    """An InferenceModel. `spec` and `status` are the API's own types; the rest is what the router asks most."""
+
     spec: InferenceModelSpec
     status: InferenceModelStatus
     deleting: bool
@@ -71,14 +85,6 @@ class Record:
     message: str
     taken: Taken | None = None
     """By which route it was found, in the records of single calls; the catalogue's own have none."""
-
-    @property
-    def key(self) -> Key:
-        return (self.namespace, self.name)
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
     @property
     def defaults(self) -> Defaults:

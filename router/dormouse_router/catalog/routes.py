@@ -11,33 +11,16 @@ from typing import Any
 from dormouse_api.lease import parse_time
 from dormouse_api.names import LABEL_DERIVED
 from dormouse_api.route import Defaults, InferenceRouteSpec
-from dormouse_router.catalog.record import NOTHING, Key
+from dormouse_router.catalog.record import NOTHING, Key, Served
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Route(Served):
     """An InferenceRoute."""
 
-    namespace: str
-    name: str
-    uid: str
-    created: float
-    """Seconds since the epoch."""
-    version: str
-    """metadata.resourceVersion."""
-    served: tuple[str, ...]
-    """Every name a client may call it by; the first is `name`, the last `<namespace>/<name>`."""
     spec: InferenceRouteSpec
     derived: bool
     """A client made it, so clients may replace it."""
-
-    @property
-    def key(self) -> Key:
-        return (self.namespace, self.name)
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
     @property
     def defaults(self) -> Defaults:
