@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 
-from dormouse_router.dialects import chunks, sse
+from dormouse_router.dialects import chunks
 from dormouse_router.dialects.anthropic import shapes
 from dormouse_router.dialects.anthropic.blocks import Blocks
-from dormouse_router.dialects.anthropic.errors import AnswerError
 from dormouse_router.dialects.anthropic.translate import Plan
 from dormouse_router.dialects.complaints import error_text
 from dormouse_router.dialects.thinking import Splitter
+from dormouse_router.dialects.translating import AnswerError, Translation
 
 _GIVEN_UP = ("abort", "error")
 
@@ -86,18 +86,17 @@ def _stop(finish: str | None, stopped_by: int | str | None, called: bool) -> tup
     return ("stop_sequence", stopped_by) if isinstance(stopped_by, str) else ("end_turn", None)
 
 
-class Stream:
+class Stream(Translation):
     """`feed` it, and end it with `finish`; both give the events to send, whole ones only."""
 
     def __init__(self, plan: Plan, name: str) -> None:
+        super().__init__()
         self._name, self._show = name, plan.show_thinking
         self._id = shapes.message_id()
-        self._events = sse.Events()
         self._blocks = Blocks(shapes.signature(self._id), sign_only=plan.sign_only)
         self._splitter = Splitter() if plan.tagged else None
         self._begun = False
         self._end: tuple[str | None, int | str | None] | None = None
-        self._failure: AnswerError | None = None
         self.usage = chunks.Usage()
 
     def begin(self) -> bytes:
@@ -106,26 +105,6 @@ class Stream:
             return b""
         self._begun = True
         return shapes.event("message_start", message=shapes.message(self._id, self._name, self.usage))
-
-    def feed(self, piece: bytes) -> bytes:
-        """The events that `piece` completes. AnswerError where the engine says that it failed, or talks nonsense.
-
-        What came before the failure is given first; the error is raised by the next call.
-        """
-        if self._failure is not None:
-            raise self._failure
-        out = b""
-        try:
-            for data in self._events.feed(piece):
-                if data != sse.DONE:
-                    out += self._event(data)
-        except AnswerError as error:
-            self._failure = error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, sse.EventTooLongError) as error:
-            self._failure = AnswerError(f"the engine sent a stream that cannot be read: {error}")
-        if self._failure is not None and not out:
-            raise self._failure
-        return out
 
     def finish(self) -> bytes:
         """The end of the message. AnswerError where the engine stopped before it was done."""

@@ -1,8 +1,8 @@
 """The blocks of a streamed message: one after another, each begun, told in pieces, and ended. Pure."""
 
 from dormouse_router.dialects.anthropic import shapes
-from dormouse_router.dialects.anthropic.errors import AnswerError
 from dormouse_router.dialects.chunks import ToolDelta
+from dormouse_router.dialects.translating import AnswerError
 
 
 class Blocks:

@@ -52,11 +52,3 @@ def refuse(refusal: Refusal) -> Reply:
 
 def bad_request(message: str) -> Refusal:
     return Refusal(400, message)
-
-
-class AnswerError(Exception):
-    """The engine's answer cannot be gone on with; the text is for the client."""
-
-    def __init__(self, message: str, status: int = 502) -> None:
-        super().__init__(message)
-        self.status = status

@@ -6,12 +6,12 @@ from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import relay
 from dormouse_router.dialects import waiting as wishes
 from dormouse_router.dialects.anthropic import answer, errors, shapes
-from dormouse_router.dialects.anthropic.errors import AnswerError
 from dormouse_router.dialects.anthropic.requests import CountRequest, MessagesRequest, decode
 from dormouse_router.dialects.anthropic.translate import Plan, count_plan, message_plan
 from dormouse_router.dialects.complaints import room, too_long, with_fix, words_of
 from dormouse_router.dialects.openai.calls import forwarded
 from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.gateway import CHAT, SESSION, TOKENIZE, Call, Gateway, Upstream, UpstreamCut, Waiting
 from dormouse_router.request import Refusal, Reply, Request
 from dormouse_router.settings import Settings

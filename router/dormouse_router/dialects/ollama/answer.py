@@ -8,19 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from dormouse_router.dialects import chunks, sse
+from dormouse_router.dialects import chunks
 from dormouse_router.dialects.complaints import error_text
 from dormouse_router.dialects.ollama import context, lines, logprobs
 from dormouse_router.dialects.ollama.durations import nanoseconds, timestamp
 from dormouse_router.dialects.ollama.tools import Calls, ToolCall
 from dormouse_router.dialects.ollama.translate import Plan
 from dormouse_router.dialects.thinking import Splitter
-
-
-class AnswerError(Exception):
-    """The engine's answer cannot be gone on with; the text is for the client."""
+from dormouse_router.dialects.translating import AnswerError, Translation
 
 
 @dataclass(frozen=True)
@@ -41,12 +36,12 @@ class Times:
     first: float | None = None
 
 
-class Answer:
+class Answer(Translation):
     """`feed` it, and end it with `finish`; both give the bytes to send (none, for a client that does not stream)."""
 
     def __init__(self, plan: Plan, name: str, clock: Clock, times: Times) -> None:
+        super().__init__()
         self._plan, self._name, self._clock, self._times = plan, name, clock, times
-        self._events = sse.Events()
         self._calls = Calls(f"{name}/{times.arrived}")
         self._splitter = Splitter() if plan.tagged else None
         self._text: list[str] = []
@@ -55,27 +50,6 @@ class Answer:
         self._logprobs: list[logprobs.Entry] = []
         self._usage = chunks.Usage()
         self._reason: str | None = None
-        self._failure: AnswerError | None = None
-
-    def feed(self, piece: bytes) -> bytes:
-        """The lines that `piece` completes. AnswerError where the engine says that it failed, or talks nonsense.
-
-        What came before the failure is given first; the error is raised by the next call.
-        """
-        if self._failure is not None:
-            raise self._failure
-        out = bytearray()
-        try:
-            for data in self._events.feed(piece):
-                if data != sse.DONE:
-                    out += self._event(data)
-        except AnswerError as error:
-            self._failure = error
-        except (msgspec.DecodeError, sse.EventTooLongError, KeyError, TypeError) as error:
-            self._failure = AnswerError(f"the engine sent a stream that cannot be read: {error}")
-        if self._failure is not None and not out:
-            raise self._failure
-        return bytes(out)
 
     def finish(self) -> bytes:
         """The end of the answer. AnswerError where the engine stopped before it was done."""

@@ -9,12 +9,13 @@ from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.complaints import words_of
 from dormouse_router.dialects.ollama import embeds, names, refit
-from dormouse_router.dialects.ollama.answer import Answer, AnswerError, Clock, Times
+from dormouse_router.dialects.ollama.answer import Answer, Clock, Times
 from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, timestamp
 from dormouse_router.dialects.ollama.errors import JSON, bad_request, error_line, not_found
 from dormouse_router.dialects.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, decode, model_of
 from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
 from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.dialects.waiting import hold_seconds
 from dormouse_router.gateway import EMBEDDINGS, SESSION, Call, Gateway, Upstream, UpstreamCut
 from dormouse_router.request import Refusal, Reply, Request

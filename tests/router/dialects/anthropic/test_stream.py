@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormouse_router.dialects.anthropic.answer import Stream, whole
-from dormouse_router.dialects.anthropic.errors import AnswerError
 from dormouse_router.dialects.anthropic.translate import Plan
+from dormouse_router.dialects.translating import AnswerError
 from tests.router.dialects.anthropic.streams import (
     LAST,
     USAGE,

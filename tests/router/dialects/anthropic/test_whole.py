@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dormouse_router.dialects.anthropic.answer import whole
-from dormouse_router.dialects.anthropic.errors import AnswerError
 from dormouse_router.dialects.anthropic.translate import Plan
+from dormouse_router.dialects.translating import AnswerError
 from tests.router.dialects.anthropic.streams import Event, completion, plan
 
 
