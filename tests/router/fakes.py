@@ -19,6 +19,8 @@ from tests.router.rawengine import Exchange as Exchange
 from tests.router.rawengine import Serve as Serve
 from tests.router.rawengine import chat_chunk as chat_chunk
 from tests.router.rawengine import chat_completion as chat_completion
+from tests.router.rawengine import endless as endless
+from tests.router.rawengine import in_two as in_two
 from tests.router.rawengine import speak as speak
 
 DEADLINE = 20.0

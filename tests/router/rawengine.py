@@ -69,6 +69,32 @@ async def speak(exchange: Exchange) -> None:
     await exchange.finish()
 
 
+def in_two(go_on: asyncio.Event) -> Serve:
+    """A stream whose second half waits for `go_on`."""
+
+    async def serve(exchange: Exchange) -> None:
+        await exchange.stream_head()
+        await exchange.event(chat_chunk("Par"))
+        await go_on.wait()
+        await exchange.event(chat_chunk("is."))
+        await exchange.finish()
+
+    return serve
+
+
+def endless(left: Callable[[], None] = lambda: None) -> Serve:
+    """A stream, or an answer, that never ends; `left` is called when the router has closed its connection."""
+
+    async def serve(exchange: Exchange) -> None:
+        if exchange.json.get("stream"):
+            await exchange.stream_head()
+            await exchange.event(chat_chunk("Par"))
+        await exchange.closed()
+        left()
+
+    return serve
+
+
 def chat_completion(text: str, model_name: str = "tiny") -> dict[str, Any]:
     return {
         "id": "chatcmpl-1",

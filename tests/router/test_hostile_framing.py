@@ -10,7 +10,7 @@ import logging
 import pytest
 
 from tests.router.conftest import MakeEngine
-from tests.router.fakes import Engine, Exchange, Stage, chat_chunk, stage
+from tests.router.fakes import Engine, Stage, in_two, stage
 from tests.router.wire import (
     BODY,
     CHUNKED,
@@ -210,14 +210,7 @@ async def test_a_good_request_behind_a_good_one_is_served_and_behind_a_bad_one_i
 async def test_a_bad_request_behind_a_stream_lets_it_end(world: Stage, make_engine: MakeEngine) -> None:
     go_on = asyncio.Event()
 
-    async def slow(exchange: Exchange) -> None:
-        await exchange.stream_head()
-        await exchange.event(chat_chunk("Par"))
-        await go_on.wait()
-        await exchange.event(chat_chunk("is."))
-        await exchange.finish()
-
-    await world.awake(await make_engine(slow))
+    await world.awake(await make_engine(in_two(go_on)))
     streamed = BODY.replace(b"{", b'{"stream": true, ', 1)
     async with raw(world) as (reader, writer):
         writer.write(sized(streamed) + REFUSED["bare CR"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.router.conftest import MakeEngine
-from tests.router.fakes import Engine, Exchange, Stage, chat_chunk, model, stage, until
+from tests.router.fakes import Engine, Stage, endless, model, stage, until
 
 SECONDS = 0.1
 SAYS = [{"role": "user", "content": "Capital of France?"}]
@@ -79,14 +79,7 @@ async def stuck() -> AsyncIterator[tuple[Engine, asyncio.Queue[float]]]:
     """An engine that begins a stream, if one is asked for, and says no more; and when each of its calls was ended."""
     ended: asyncio.Queue[float] = asyncio.Queue()
 
-    async def endless(exchange: Exchange) -> None:
-        if exchange.json.get("stream"):
-            await exchange.stream_head()
-            await exchange.event(chat_chunk("Par"))
-        await exchange.closed()
-        ended.put_nowait(time.monotonic())
-
-    engine = Engine(endless)
+    engine = Engine(endless(lambda: ended.put_nowait(time.monotonic())))
     await engine.start()
     yield engine, ended
     await engine.stop()

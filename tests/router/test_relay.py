@@ -11,7 +11,19 @@ import pytest
 
 from dormouse_router.cluster import Resource
 from tests.router.conftest import MakeEngine
-from tests.router.fakes import Engine, Exchange, Stage, chat_chunk, chat_completion, model, speak, stage, until
+from tests.router.fakes import (
+    Engine,
+    Exchange,
+    Stage,
+    chat_chunk,
+    chat_completion,
+    endless,
+    in_two,
+    model,
+    speak,
+    stage,
+    until,
+)
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Capital of France?"}]}
 STREAM = CHAT | {"stream": True}
@@ -187,14 +199,7 @@ async def test_a_silent_engine_is_given_up(make_engine: MakeEngine) -> None:
 async def test_a_client_that_leaves_cancels_its_engine_within_100_ms(world: Stage, make_engine: MakeEngine) -> None:
     closed: asyncio.Queue[float] = asyncio.Queue()
 
-    async def endless(exchange: Exchange) -> None:
-        if exchange.json.get("stream"):
-            await exchange.stream_head()
-            await exchange.event(chat_chunk("Par"))
-        await exchange.closed()
-        closed.put_nowait(time.monotonic())
-
-    await world.awake(await make_engine(endless))
+    await world.awake(await make_engine(endless(lambda: closed.put_nowait(time.monotonic()))))
     for body in (CHAT, STREAM):
         reader, writer = await asyncio.open_connection("127.0.0.1", world.router.port)
         content = json.dumps(body).encode()
@@ -295,15 +300,8 @@ async def test_usage_is_counted_from_the_tail(world: Stage, client: httpx.AsyncC
 async def test_a_stream_outlives_the_order_to_stop(make_engine: MakeEngine) -> None:
     said = asyncio.Event()
 
-    async def slow(exchange: Exchange) -> None:
-        await exchange.stream_head()
-        await exchange.event(chat_chunk("Par"))
-        await said.wait()
-        await exchange.event(chat_chunk("is"))
-        await exchange.finish()
-
     async with stage(drain_delay=0.3) as world, httpx.AsyncClient(timeout=20) as client:
-        await world.awake(await make_engine(slow))
+        await world.awake(await make_engine(in_two(said)))
         async with client.stream("POST", world.url + URL, json=STREAM) as answer:
             lines = answer.aiter_lines()
             assert "Par" in await anext(lines)

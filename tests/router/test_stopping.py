@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tests.router.conftest import MakeEngine
-from tests.router.fakes import SETTINGS, Exchange, Stage, chat_chunk, speak, until
+from tests.router.fakes import SETTINGS, Stage, endless, in_two, speak, until
 from tests.router.wire import BODY, CHAT, PATIENCE, POST, raw, rest, sized, statuses
 
 STREAMED = BODY.replace(b"{", b'{"stream": true, ', 1)
@@ -105,15 +105,8 @@ async def test_a_request_on_its_way_is_served(make_engine: MakeEngine) -> None:
 async def test_streams_finish_and_idle_connections_do_not_hold_it_up(make_engine: MakeEngine) -> None:
     go_on = asyncio.Event()
 
-    async def slow(exchange: Exchange) -> None:
-        await exchange.stream_head()
-        await exchange.event(chat_chunk("Par"))
-        await go_on.wait()
-        await exchange.event(chat_chunk("is."))
-        await exchange.finish()
-
     async with (
-        stoppable(make_engine, slow) as world,
+        stoppable(make_engine, in_two(go_on)) as world,
         raw(world) as (reader, writer),
         raw(world) as (silent, _),
     ):
@@ -128,12 +121,7 @@ async def test_streams_finish_and_idle_connections_do_not_hold_it_up(make_engine
 
 
 async def test_a_stream_that_outlives_the_drain_is_seen_to_be_cut(make_engine: MakeEngine) -> None:
-    async def endless(exchange: Exchange) -> None:
-        await exchange.stream_head()
-        await exchange.event(chat_chunk("Par"))
-        await exchange.closed()
-
-    async with stoppable(make_engine, endless, drain_seconds=0.2) as world, raw(world) as (reader, writer):
+    async with stoppable(make_engine, endless(), drain_seconds=0.2) as world, raw(world) as (reader, writer):
         writer.write(sized(STREAMED))
         await reader.readuntil(b"Par")
         world.stop.set()

@@ -15,7 +15,7 @@ from tests.router.dialects import engines
 from tests.router.dialects.anthropic.streams import ending, told
 from tests.router.dialects.engines import HI
 from tests.router.dialects.records import condition, known_status, model
-from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, stage, until
+from tests.router.fakes import Engine, Exchange, Serve, Stage, endless, stage, until
 
 pytestmark = pytest.mark.slow
 
@@ -242,13 +242,7 @@ async def test_a_failure_that_is_the_first_word_has_its_status(client: httpx.Asy
 async def test_a_client_that_leaves_ends_the_engines_work(client: httpx.AsyncClient, serving: Engine) -> None:
     left = asyncio.Event()
 
-    async def endless(exchange: Exchange) -> None:
-        await exchange.stream_head()
-        await exchange.event(chat_chunk("Par"))
-        await exchange.closed()
-        left.set()
-
-    serving.serve = endless
+    serving.serve = endless(left.set)
     async with client.stream("POST", URL, json=STREAM) as answer:
         assert (await anext(answer.aiter_lines())) == "event: message_start"
     async with asyncio.timeout(10):

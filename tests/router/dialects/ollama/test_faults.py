@@ -13,7 +13,7 @@ from tests.router.conftest import MakeEngine
 from tests.router.dialects import engines
 from tests.router.dialects.engines import BODY, HI, lines
 from tests.router.dialects.records import condition, known_status, model
-from tests.router.fakes import Engine, Exchange, Stage, chat_chunk, until
+from tests.router.fakes import Engine, Exchange, Stage, endless, until
 
 # ---------------------------------------------------------------------------------------------------- engines that fail
 
@@ -146,13 +146,7 @@ async def test_nothing_but_a_good_request_wakes_a_model(
 async def test_a_client_that_leaves_ends_the_engines_work(world: Stage, serving: Engine) -> None:
     left = asyncio.Event()
 
-    async def endless(exchange: Exchange) -> None:
-        await exchange.stream_head()
-        await exchange.event(chat_chunk("Par"))
-        await exchange.closed()
-        left.set()
-
-    serving.serve = endless
+    serving.serve = endless(left.set)
     async with (
         httpx.AsyncClient(base_url=world.url, timeout=20) as client,
         client.stream("POST", "/api/chat", json=BODY) as answer,
