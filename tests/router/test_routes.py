@@ -69,6 +69,8 @@ async def test_answers_and_metrics_say_which_variant_answered(world: Stage, clie
     world.cluster.remove(Resource.ROUTES, "default", "ab")
     await until(lambda: not world.router.plane.routes())
     assert "default/ab" not in await metrics(world)
+    await routed(world, "ab", ("a", 1))  # another of that name has its own numbers
+    assert "default/ab" not in await metrics(world)
 
 
 async def test_a_model_called_by_its_own_name_knows_nothing_of_routes(

@@ -65,15 +65,22 @@ class Routing:
 
     def answers(self) -> Iterable[tuple[str, str, int, int]]:
         """(route, variant, status, how often), of the routes that are there."""
+        self._forget_gone()
         for (route, variant, status), count in self._answered.items():
-            if self._catalog.routes.get(route) is not None:
-                yield "/".join(route), variant, status, count
+            yield "/".join(route), variant, status, count
 
     def fallbacks(self) -> Iterable[tuple[str, str, int]]:
         """(route, variant that could not serve, how often another did), of the routes that are there."""
+        self._forget_gone()
         for (route, variant), count in self._stood_in.items():
-            if self._catalog.routes.get(route) is not None:
-                yield "/".join(route), variant, count
+            yield "/".join(route), variant, count
+
+    def _forget_gone(self) -> None:
+        """Drop the numbers of routes that were deleted: clients make and delete them all day (`ollama create`)."""
+        there = self._catalog.routes.get
+        self._draws = {key: draw for key, draw in self._draws.items() if there(key) is not None}
+        self._answered = {key: count for key, count in self._answered.items() if there(key[0]) is not None}
+        self._stood_in = {key: count for key, count in self._stood_in.items() if there(key[0]) is not None}
 
     def _first(self, route: Route, models: tuple[str, ...]) -> Record | None:
         """The first of `models` that can serve, asleep or awake."""
