@@ -4,14 +4,13 @@ Both come from PyPI and are for the bench alone: neither is in the workspace's l
 balancing policy chooses the same.
 """
 
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from bench.routing.bodies import MODEL
 from bench.routing.processes import BenchError, free_port
-from dev import cache
+from dev import cache, enginevenv
+from dev.uv import UvError, program
 
 VLLM_ROUTER = "vllm-router==0.1.17"
 LITELLM = "litellm[proxy]==1.106.2"
@@ -69,15 +68,16 @@ def litellm(folder: Path, port: int, engine: int) -> list[str]:
 
 def _environment(requirement: str) -> Path:
     """The virtual environment with this package, made once per machine."""
-    base = shutil.which("python3.11", path="/usr/bin:/usr/local/bin") or sys.executable
+    base = enginevenv.interpreter()
     key = cache.key("bench", base, requirement)
     return cache.publish("bench", key, lambda venv: _install(venv, base, requirement), what=requirement)
 
 
 def _install(venv: Path, base: str, requirement: str) -> None:
-    uv = shutil.which("uv") or next((str(kept) for kept in cache.root().glob("tools/uv-*/bin/uv")), None)
-    if uv is None:
-        raise BenchError(f"uv is needed to install {requirement}: run `make venv`, which keeps one in the cache")
+    try:
+        uv = str(program())
+    except UvError as error:
+        raise BenchError(f"{requirement} cannot be installed: {error}") from error
     python = str(venv / "bin" / "python")
     for step in (
         ["venv", "--quiet", "--clear", "--relocatable", "--python", base, str(venv)],
