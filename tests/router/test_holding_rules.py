@@ -142,6 +142,19 @@ async def test_seconds_are_bounded(world: Stage, dialect: Dialect) -> None:
     assert not dialect.coded or answer.json()["error"]["code"] == "model_loading"
 
 
+async def test_who_cannot_be_reached_is_not_said_to_wake(world: Stage, engine: Engine, dialect: Dialect) -> None:
+    """Engines are ready, says the cluster, and none takes a connection: nothing may blame the wake."""
+    world.cluster.add_model(model(reason="Serving", scaling={"maxHeld": 1}))
+    await world.awake(engine)
+    await engine.stop()
+    waits = asyncio.create_task(dialect.ask(world.url, hold=0.4))
+    await until(lambda: held(world) == 1)
+    answers = await dialect.ask(world.url), await dialect.ask(world.url, hold=0), await waits
+    assert [answer.status_code for answer in answers] == [dialect.full, 502, 502]
+    assert {seconds_named(answer) for answer in answers} == {1}
+    assert ["could not be reached" in dialect.said(answer) for answer in answers] == [True] * 3
+
+
 # ------------------------------------------------------------------------------- the time a refusal names
 
 KNOWN = {"coldStarts": [START] * 3, "profile": "cpu", "quantization": "none"}

@@ -12,7 +12,7 @@ from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane.balance import Balancer, back_at
 from dormouse_router.dataplane.estimate import SHORTEST, Moment, remaining, retry_after
-from dormouse_router.dataplane.health import REACH_SECONDS, unreachable
+from dormouse_router.dataplane.health import FIRST_SECONDS, REACH_SECONDS, unreachable
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.gateway import Call, Waiting
 from dormouse_router.request import Refusal
@@ -39,12 +39,21 @@ def failed(record: Record) -> Refusal:
 
 
 def full(record: Record, waiting: int, left: float | None) -> Refusal:
-    """The refusal of one call too many."""
+    """The refusal of one call too many for a model that wakes."""
     text = (
         f"The model '{record.name}' is waking and {waiting} requests wait for it already: "
         "try again later, or raise spec.scaling.maxHeld."
     )
     return Refusal(429, text, code="rate_limit_exceeded", retry_after=retry_after(left))
+
+
+def crowded(record: Record, waiting: int) -> Refusal:
+    """The refusal of one call too many for a model whose engines are there and cannot be reached."""
+    text = (
+        f"The engines of '{record.name}' could not be reached a moment ago and {waiting} requests wait for them "
+        "already: try again, or raise spec.scaling.maxHeld."
+    )
+    return Refusal(429, text, code="rate_limit_exceeded", retry_after=FIRST_SECONDS)
 
 
 def too_many_bytes(record: Record, left: float | None) -> Refusal:
@@ -105,8 +114,11 @@ class Hold:
 
     def admit(self, lane: Lane, record: Record, size: int) -> None:
         """Raises Refusal 429 when one more call of `size` bytes may not be held."""
-        if len(lane.held) >= record.spec.scaling.max_held:
-            raise full(record, len(lane.held), self._left(lane, record))
+        waiting = len(lane.held)
+        if waiting >= record.spec.scaling.max_held:
+            entry = self._catalog.get(record.key)
+            away = entry is not None and entry.endpoints
+            raise crowded(record, waiting) if away else full(record, waiting, self._left(lane, record))
         if self.bytes + size > self._max_bytes:
             raise too_many_bytes(record, self._left(lane, record))
 
@@ -157,6 +169,8 @@ class Hold:
                 raise unreachable(record.name, f"no connection for {REACH_SECONDS:.0f} s")
             give_up = since + longest(call, record)
             if now >= give_up:
+                if reach_until is not None:
+                    raise unreachable(record.name, f"no connection for {now - since:.0f} s")
                 left = self._left(lane, record)
                 raise late(record, now - since, left) if give_up > since else unheld(record, left)
             if call.waiting is not None and now >= tell_at:
