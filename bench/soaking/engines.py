@@ -71,22 +71,24 @@ class Engine:
         """One request and its answer; whether the connection may serve another."""
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        number, words, stream = heard(await reader.readexactly(length))
+        asked = heard(await reader.readexactly(length))
+        number, stream = asked.number, asked.stream
         self._serving[task] = number
         mood = self._dice.choices(list(MOODS), list(MOODS.values()))[0]
         if mood not in ("work", "slam"):
             self._ledger.fault(number, mood)
         if mood == "die" or (mood == "cut" and not stream):
+            self._ledger.lost(asked.model, self.port)
             writer.transport.abort()
             return False
         if mood == "refuse":
             await _send(writer, _whole(500, {"error": {"message": "out of memory", "type": "server_error"}}))
             return True
         if stream:
-            await self._stream(writer, words, mood)
+            await self._stream(writer, asked.words, mood)
         else:
             await asyncio.sleep(self._stall if mood == "stall" else self._dice.random() / 20)
-            await _send(writer, _whole(200, _answer("".join(words), len(words))))
+            await _send(writer, _whole(200, _answer("".join(asked.words), len(asked.words))))
         return mood != "slam" and not writer.is_closing()
 
     async def _stream(self, writer: asyncio.StreamWriter, words: list[str], mood: str) -> None:

@@ -1,16 +1,21 @@
 """What happened to whom: outcomes of the clients, faults of the engines, troubles of the models, and what excuses what.
 
-An answer may fail only where something failed: the engine that had it, or its model being away meanwhile. Anything else
-is unexplained, and one such answer fails the soak.
+An answer may fail only where something failed: the engine that had it, its model being away meanwhile, or every engine
+of its model having lost a connection just before, for then the router lets one call at a time look who is back.
+Anything else is unexplained, and one such answer fails the soak.
 """
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from dormouse_router.dataplane.health import FIRST_SECONDS, PROBE_SECONDS
 
 EXAMPLES = 20
 MEMORY_SECONDS = 120.0
 """Troubles older than any request are forgotten."""
+CLOSED_SECONDS = FIRST_SECONDS + PROBE_SECONDS + 0.2
+"""How long an engine that lost a connection may be kept from the calls of that model, and the load's own delay."""
 
 
 class Ledger:
@@ -23,12 +28,20 @@ class Ledger:
         self._faults: dict[int, list[str]] = defaultdict(list)
         self._troubles: dict[str, deque[tuple[float, float, str]]] = defaultdict(deque)
         self._open: dict[tuple[str, str], float] = {}
+        self._lost: dict[tuple[str, int], float] = {}
+        """By model and engine: when a connection was last lost before its answer began."""
+        self.engines: Sequence[int] = ()
+        """All of them, by their ports."""
 
     # ------------------------------------------------------------------ what engines and the cluster do
 
     def fault(self, number: int, what: str) -> None:
         """An engine failed the request with this number."""
         self._faults[number].append(what)
+
+    def lost(self, model: str, engine: int) -> None:
+        """The engine drops a connection of the model's before its answer begins, and takes new ones."""
+        self._lost[model, engine] = time.monotonic()
 
     def begin_trouble(self, model: str, what: str) -> None:
         """From now on the model may be away."""
@@ -82,3 +95,6 @@ class Ledger:
         for name, what in self._open:
             if name == model:
                 yield what
+        closed = since - CLOSED_SECONDS
+        if self.engines and all(self._lost.get((model, engine), -1.0) >= closed for engine in self.engines):
+            yield "every engine lost a connection"

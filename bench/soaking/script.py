@@ -48,11 +48,21 @@ class Ask:
         return "".join(spoken(self.number, self.words, self.wide))
 
 
-def heard(body: bytes) -> tuple[int, list[str], bool]:
-    """What an engine reads out of a request: its number, the words to say, and whether to stream them."""
+@dataclass(frozen=True)
+class Heard:
+    """What an engine reads out of a request."""
+
+    model: str
+    number: int
+    words: list[str]
+    """To say."""
+    stream: bool
+
+
+def heard(body: bytes) -> Heard:
     asked = json.loads(body)
     number, words, wide = map(int, asked["messages"][-1]["content"].split())
-    return number, spoken(number, words, bool(wide)), bool(asked.get("stream"))
+    return Heard(asked["model"], number, spoken(number, words, bool(wide)), bool(asked.get("stream")))
 
 
 def spoken(number: int, words: int, wide: bool) -> list[str]:

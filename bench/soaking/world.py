@@ -42,6 +42,7 @@ class World:
     async def start(self) -> None:
         for engine in self.engines:
             await engine.start()
+        self._ledger.engines = [engine.port for engine in self.engines]
         for model in SCALING:
             await self._add(model)
 
@@ -74,6 +75,8 @@ class World:
             await engine.stop()
             await asyncio.sleep(self._dice.uniform(*ABSENT_SECONDS))
             await engine.start()
+            for model in SCALING:
+                self._ledger.lost(model, engine.port)  # the last that tried it while it was away
             if known:
                 await self._ready(STEADY, self.engines)
             await asyncio.sleep(SETTLED_SECONDS)

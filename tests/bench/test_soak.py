@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,21 @@ def test_an_error_needs_a_cause() -> None:
     ledger.failed("status 503", "other", 5, 0.0, "another was away")
     ledger.failed("status 503", "steady", 6, 1e12, "it was away long before")
     assert ledger.unexplained_count == 3
+
+
+def test_engines_that_all_lost_a_connection_are_a_cause() -> None:
+    ledger = Ledger()
+    ledger.engines = [1, 2]
+    now = time.monotonic()
+    ledger.lost("steady", 1)
+    ledger.lost("other", 2)
+    ledger.failed("status 429", "steady", 1, now, "too many wait")
+    assert ledger.unexplained_count == 1
+    ledger.lost("steady", 2)
+    ledger.failed("status 429", "steady", 2, now + 2, "too many wait")
+    assert ledger.unexplained_count == 1
+    ledger.failed("status 429", "steady", 3, now + 4, "they were let in again long before")
+    assert ledger.unexplained_count == 2
 
 
 EVENTS = ["1.0 ", "1.1 "]
