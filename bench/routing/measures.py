@@ -19,6 +19,8 @@ from bench.routing.targets import LOAD_CORE
 from bench.routing.wrk import load
 
 CONNECTIONS = 64
+SAME_RATE = 6_000.0
+"""Requests per second at which targets are compared with each other: half of what the router shall do on one core."""
 HALF_LIMIT = 12_000.0
 """Requests per second the open-loop client can send beside an engine on one core without being late itself."""
 LATE_MS = 1.0
@@ -80,16 +82,27 @@ def half_load(place: Place) -> Figures:
     if "rate" not in place.known:
         raise BenchError("what it can do at 64 connections is not known")
     rate = min(place.known["rate"] / 2, HALF_LIMIT)
+    return {"half load, rate": rate} | latencies(place, "half load", rate)
+
+
+def same_load(place: Place) -> Figures:
+    """The same rate for every target: what a request waits behind the same number of others."""
+    if place.known.get("rate", 0.0) < SAME_RATE:
+        raise BenchError(f"it does not do {SAME_RATE:.0f} requests per second")
+    return latencies(place, "same load", SAME_RATE)
+
+
+def latencies(place: Place, name: str, rate: float) -> Figures:
+    """Of requests at a constant rate; then those of the engine alone."""
     seen = open_loop(place.port, rate, place.seconds)
     figures = {
-        "half load, rate": rate,
-        "half load, p50": seen["p50_ms"],
-        "half load, p99": seen["p99_ms"],
-        "half load, client late": seen["late_p99_ms"],
+        f"{name}, p50": seen["p50_ms"],
+        f"{name}, p99": seen["p99_ms"],
+        f"{name}, client late": seen["late_p99_ms"],
     }
     if place.proxy is not None:
         floor = open_loop(place.engine, rate, place.seconds)
-        figures["half load, added p99"] = seen["p99_ms"] - floor["p99_ms"]
+        figures[f"{name}, added p99"] = seen["p99_ms"] - floor["p99_ms"]
     return figures
 
 
@@ -144,6 +157,11 @@ WHOLE = (
             "half load, added p99": "ms",
             "half load, client late": "ms",
         },
+    ),
+    Measurement(
+        "same load",
+        same_load,
+        {"same load, p50": "ms", "same load, p99": "ms", "same load, added p99": "ms", "same load, client late": "ms"},
     ),
     Measurement("long prompts", long_prompts, {"220 kB prompts at 20": "1/s", "CPU per 220 kB prompt": "us"}),
 )

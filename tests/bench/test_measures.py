@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.routing import holding, measures
-from bench.routing.processes import free_port, python, running
+from bench.routing.measures import Place
+from bench.routing.processes import BenchError, free_port, python, running
 from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI
 
 pytestmark = pytest.mark.slow
@@ -37,6 +39,12 @@ def test_the_clients_get_every_answer(module: str, paths: tuple[str, ...]) -> No
             seen = _said("bench.routing.streams", port, 3, path)
             assert seen["chunks"] == 3 * CHUNKS
             assert 0 < seen["lag_p50_ms"] <= seen["lag_p99_ms"]
+
+
+def test_who_cannot_bear_the_common_load_is_said_to(tmp_path: Path) -> None:
+    place = Place(1, 1, None, tmp_path, 1, 1.0, {"rate": measures.SAME_RATE - 1})
+    with pytest.raises(BenchError, match="6000 requests per second"):
+        measures.same_load(place)
 
 
 def test_held_requests_are_released(monkeypatch: pytest.MonkeyPatch) -> None:
