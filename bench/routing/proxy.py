@@ -22,6 +22,7 @@ from bench.routing.desk import Desk
 from dormouse_router.__main__ import tune_gc
 from dormouse_router.serve import Router
 from dormouse_router.settings import Settings
+from dormouse_router.store.memory import in_memory
 
 
 async def main(port: int, engine_port: int, control_port: int, different: str) -> None:
@@ -30,7 +31,7 @@ async def main(port: int, engine_port: int, control_port: int, different: str) -
     if engine_port:
         cluster.add_model(MODEL)
         cluster.set_endpoints(MODEL, [engine_port])
-    router = Router(cluster, settings)
+    router = Router(cluster, settings, in_memory())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tune_gc()

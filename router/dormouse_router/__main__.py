@@ -12,6 +12,7 @@ import uvloop
 from dormouse_router.kube import Kube
 from dormouse_router.serve import Router
 from dormouse_router.settings import Settings
+from dormouse_router.store.memory import in_memory
 
 
 async def run(settings: Settings) -> None:
@@ -21,7 +22,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Kube() as kube:
-        router = Router(kube, settings)
+        router = Router(kube, settings, in_memory())
         tune_gc()
         structlog.get_logger().info("listening", host=settings.host, port=router.port, ops_port=router.ops_port)
         await router.run(stop)

@@ -20,6 +20,7 @@ from dormouse_router.dataplane.plane import DataPlane
 from dormouse_router.dialects import all_dialects
 from dormouse_router.hot import Hot
 from dormouse_router.http11 import Connection
+from dormouse_router.keeping import Keeping
 from dormouse_router.listener import Listener
 from dormouse_router.modelstore import Models
 from dormouse_router.ops import Ops
@@ -32,14 +33,14 @@ OPS_SECONDS = 1.0
 
 
 class Router:
-    """A router on `cluster`. `port` and `ops_port` say where it listens once started."""
+    """A router on `cluster` that keeps in `keeping`. `port` and `ops_port` say where it listens once started."""
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, keeping: Keeping) -> None:
         self.settings = settings
         self.catalog = Catalog()
         self.plane = DataPlane(self.catalog, cluster, settings)
         store = Models(cluster, self.catalog, settings)
-        dialects = all_dialects(self.plane, store, settings)
+        dialects = all_dialects(self.plane, store, settings, keeping)
         self.app = App(dialects)
         self._hot = Hot(dialects, self.app, settings)
         self.watchers = [

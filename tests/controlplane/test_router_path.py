@@ -23,6 +23,7 @@ from dormouse_api.lease import read_wish
 from dormouse_router.dataplane.connection import Connection
 from dormouse_router.kube import Kube
 from dormouse_router.serve import Router
+from dormouse_router.store.memory import in_memory
 from tests.controlplane.kubelet import Rest
 from tests.controlplane.operatorprocess import Models
 from tests.router.fakes import DEADLINE, SETTINGS, Engine, slice_of, until
@@ -79,7 +80,7 @@ async def place(plane: ControlPlane, models: Models, monkeypatch: pytest.MonkeyP
     await engine.start()
     settings = replace(SETTINGS, namespaces=(models.namespace,), default_namespace=models.namespace)
     async with Kube({"KUBECONFIG": str(plane.kubeconfig)}) as kube, httpx.AsyncClient(timeout=30) as http:
-        router = Router(kube, settings)
+        router = Router(kube, settings, in_memory())
         connect = router.plane.pool.connect
 
         async def led(host: str, port: int) -> Connection:

@@ -16,6 +16,7 @@ from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
 from dormouse_router.kube import Kube
 from dormouse_router.serve import Router
+from dormouse_router.store.memory import in_memory
 from tests.controlplane.operatorprocess import Models
 from tests.router.fakes import DEADLINE, SETTINGS, until
 
@@ -43,7 +44,7 @@ def limited(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Pat
 async def running(kubeconfig: Path, namespace: str) -> AsyncIterator[Router]:
     settings = replace(SETTINGS, namespaces=(namespace,), default_namespace=namespace)
     async with Kube({"KUBECONFIG": str(kubeconfig)}) as kube:
-        router, stop = Router(kube, settings), asyncio.Event()
+        router, stop = Router(kube, settings, in_memory()), asyncio.Event()
         task = asyncio.create_task(router.run(stop))
         try:
             async with asyncio.timeout(DEADLINE):

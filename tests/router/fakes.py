@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from dormouse_router.cluster import Object, Resource
+from dormouse_router.keeping import Keeping
 from dormouse_router.serve import Router
 from dormouse_router.settings import Settings
+from dormouse_router.store.memory import in_memory
 from tests.router.fakecluster import FakeCluster as FakeCluster
 from tests.router.fakecluster import model as model
 from tests.router.fakecluster import route as route
@@ -29,9 +31,9 @@ DEADLINE = 20.0
 class Stage:
     """A running router with a fake cluster behind it and, once `awake`, engines."""
 
-    def __init__(self, settings: Settings, cluster: FakeCluster | None = None) -> None:
+    def __init__(self, settings: Settings, cluster: FakeCluster | None = None, keeping: Keeping | None = None) -> None:
         self.cluster = cluster or FakeCluster()
-        self.router = Router(self.cluster, settings)
+        self.router = Router(self.cluster, settings, keeping or in_memory())
         self.stop = asyncio.Event()
 
     @property
@@ -80,9 +82,9 @@ SETTINGS = Settings(host="127.0.0.1", port=0, ops_port=0, pod_name="router-1", d
 
 
 @contextlib.asynccontextmanager
-async def stage(**settings: Any) -> AsyncIterator[Stage]:
+async def stage(keeping: Keeping | None = None, **settings: Any) -> AsyncIterator[Stage]:
     """A running router, listed and ready."""
-    made = Stage(replace(SETTINGS, **settings))
+    made = Stage(replace(SETTINGS, **settings), keeping=keeping)
     running = asyncio.create_task(made.router.run(made.stop))
     try:
         async with asyncio.timeout(DEADLINE):

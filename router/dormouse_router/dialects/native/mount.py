@@ -4,10 +4,11 @@ from fastapi import APIRouter
 
 from dormouse_router.dialects.native.routes import Native, refuse
 from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.keeping import Keeping
 from dormouse_router.request import Dialect
 
 
-def dialects(gateway: Gateway, store: ModelStore) -> list[Dialect]:
+def dialects(gateway: Gateway, store: ModelStore, keeping: Keeping) -> list[Dialect]:
     """The native API over `gateway`."""
     native = Native(gateway, store)
     return [
