@@ -100,7 +100,7 @@ _embedding = msgspec.json.Decoder(Embedding)
 
 def chat(body: bytes) -> Peek:
     """A body for /v1/chat/completions. Raises BadBody."""
-    seen: Chat = _decode(_chat, body)
+    seen: Chat = decode(_chat, body)
     if not seen.messages:
         raise BadBody("Invalid 'messages': send at least one message.", "invalid_value", "messages")
     for index, message in enumerate(seen.messages):
@@ -115,7 +115,7 @@ _CONTENT_STARTS = (b'"', b"[", b"n", b"")
 
 def completion(body: bytes) -> Peek:
     """A body for /v1/completions. Raises BadBody."""
-    seen: Completion = _decode(_completion, body)
+    seen: Completion = decode(_completion, body)
     if seen.prompt is None:
         raise _missing("prompt")
     return _peek(seen)
@@ -123,7 +123,7 @@ def completion(body: bytes) -> Peek:
 
 def embedding(body: bytes) -> Peek:
     """A body for /v1/embeddings. Raises BadBody."""
-    seen: Embedding = _decode(_embedding, body)
+    seen: Embedding = decode(_embedding, body)
     if bytes(memoryview(seen.input)[:1]) not in (b'"', b"["):
         raise BadBody("Invalid type for 'input': send a string or a list.", "invalid_type", "input")
     return Peek(_model(seen.model))
@@ -143,7 +143,8 @@ def _model(name: str) -> str:
     return name
 
 
-def _decode(decoder: Any, body: bytes) -> Any:
+def decode(decoder: Any, body: bytes) -> Any:
+    """What `decoder`, of msgspec, makes of a body of OpenAI's. Raises BadBody, in OpenAI's words."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
