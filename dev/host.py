@@ -36,7 +36,7 @@ PACKAGES = {
     ),
     "building images": ("buildah", "mmdebstrap"),
     "the engine on a CPU": ("libnuma1",),
-    "the store beyond one router": ("postgresql",),
+    "the store beyond one router": ("postgresql", "redis-server"),
     "the node's own tests": ("busybox-static",),
     "benchmarks": ("nginx-light", "wrk"),
     "plain necessities": ("ca-certificates", "curl", "git", "make"),
