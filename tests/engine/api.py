@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tests.engine import plan, shapes, words
+from tests.engine import others, plan, shapes, words
 from tests.engine.directives import Directives, UnknownDirectiveError, parse
 from tests.engine.plan import TOOL, BadRequestError, Choice, Piece
 from tests.engine.wire import CutError, Reply, Request
 
+SPOKEN = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize")
 KEPT = 500
 """Requests kept for `GET /_requests`."""
 
@@ -28,8 +29,9 @@ class InBandError(Exception):
 class Api:
     """The served model. `dies` is called, and never returns, where a prompt asks for the end of the process."""
 
-    def __init__(self, model: str, max_model_len: int) -> None:
+    def __init__(self, model: str, max_model_len: int, media: bool = False) -> None:
         self._model = model
+        self._media = media
         self._limit = max_model_len
         self._ids = itertools.count(1)
         self._created = int(time.time())
@@ -54,7 +56,7 @@ class Api:
                 await reply.send(200, self.metrics(), "text/plain; version=0.0.4")
             case ("GET", "/_requests"):
                 await reply.send(200, list(self.requests))
-            case ("POST", "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" | "/tokenize" | "/detokenize"):
+            case ("POST", path) if path in SPOKEN or path in others.RANKS or (self._media and path in others.MEDIA):
                 await self._counted(request, reply)
             case _:
                 await reply.send(404, {"detail": "Not Found"})
@@ -85,7 +87,7 @@ class Api:
 
     async def _guarded(self, request: Request, reply: Reply) -> None:
         try:
-            body = self._body(request)
+            body = others.form(request) if request.path in others.FORMS else self._body(request)
             await self._route(request, body, reply)
         except (BadRequestError, UnknownDirectiveError, KeyError, TypeError, AttributeError) as error:
             await reply.send(400, shapes.error(400, str(error) or "bad request"))
@@ -121,8 +123,10 @@ class Api:
                 text = body.get("prompt") or "\n".join(plan.text_of(m.get("content")) for m in body.get("messages", []))
                 ids = [words.token_id(token) for token in words.tokens(text)]
                 await reply.send(200, {"count": len(ids), "max_model_len": self._limit, "tokens": ids})
-            case _:
+            case "/detokenize":
                 await reply.send(200, {"prompt": " ".join(str(token) for token in body["tokens"])})
+            case _:
+                await others.answer(request.path, body, self._model, reply)
 
     async def _chat(self, request: Request, body: dict[str, Any], reply: Reply) -> None:
         directives = parse(plan.prompt_of(body))
@@ -178,7 +182,7 @@ class _Answer:
 
     async def _stream(self, reply: Reply, with_usage: bool) -> None:
         reply.odd = self._told.odd
-        begun: set[int] = set()
+        begun: set[tuple[int, int]] = set()
         try:
             async for choice, piece in self._play():
                 if not reply.started:
@@ -208,12 +212,13 @@ class _Answer:
             for choice in self._choices:
                 await self._event(reply, shapes.chat_first(self._head, choice), with_usage)
 
-    def _delta(self, choice: Choice, piece: Piece, begun: set[int]) -> dict[str, Any]:
+    def _delta(self, choice: Choice, piece: Piece, begun: set[tuple[int, int]]) -> dict[str, Any]:
         if not self._chat:
             return shapes.text_delta(self._head, choice, piece)
-        first = piece.kind == TOOL and choice.index not in begun
+        call = (choice.index, piece.call)
+        first = piece.kind == TOOL and call not in begun
         if first:
-            begun.add(choice.index)
+            begun.add(call)
         return shapes.chat_delta(self._head, choice, piece, first)
 
     async def _event(self, reply: Reply, value: dict[str, Any], with_usage: bool) -> None:

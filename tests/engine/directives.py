@@ -5,7 +5,7 @@
     !status 500 WORDS    refuse before the first byte     !error after 5 WORDS fail in-band
     !cut after 5         drop the connection              !die after 5         end the process
     !odd                 cut the stream inside characters !think WORDS         reason first
-    !tool NAME {JSON}    call a tool                      !echo                answer with the request as it arrived
+    !tool NAME {JSON}    call a tool; several, several    !echo                answer with the request as it arrived
 
 Pure: no sockets, no clocks.
 """
@@ -50,7 +50,7 @@ class Directives:
     die_after: int | None = None
     odd: bool = False
     think: str | None = None
-    tool: Tool | None = None
+    tools: tuple[Tool, ...] = ()
     echo: bool = False
 
 
@@ -91,7 +91,8 @@ def _apply(found: Directives, word: str, rest: str) -> Directives:
             return replace(found, think=rest or "Let me think.")
         case "tool":
             name, _, arguments = rest.partition(" ")
-            return replace(found, tool=Tool(name, json.loads(arguments) if arguments else None))
+            told = Tool(name, json.loads(arguments) if arguments else None)
+            return replace(found, tools=(*found.tools, told))
     raise KeyError(word)
 
 

@@ -39,7 +39,7 @@ class Engine:
         self._config = config
         self._listen = listen
         self.start = Start(config, script)
-        self.api = Api(config["model"], config.get("max_model_len") or 4096)
+        self.api = Api(config["model"], config.get("max_model_len") or 4096, config.get("media", False))
         self._serving = Server(self.api.handle)
         self._admin = Server(self._answer_admin)
         self.port = 0
@@ -96,10 +96,13 @@ class Engine:
 
 
 @contextlib.asynccontextmanager
-async def scripted(model: str = "tiny", script: Script | None = None) -> AsyncIterator[Engine]:
-    """An engine inside the test's own process, on free ports of the loopback, ready. `!die` closes its ports."""
+async def scripted(model: str = "tiny", script: Script | None = None, media: bool = False) -> AsyncIterator[Engine]:
+    """An engine inside the test's own process, on free ports of the loopback, ready. `!die` closes its ports.
+
+    `media`: it draws, speaks and listens, too.
+    """
     quick = script or Script(stages=())
-    engine = Engine(default_config(model), quick, Listen("127.0.0.1", 0, 0))
+    engine = Engine(default_config(model) | {"media": media}, quick, Listen("127.0.0.1", 0, 0))
     await engine.open()
     await engine.play()
     mortal = asyncio.ensure_future(_die(engine))

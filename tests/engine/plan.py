@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.engine import words
-from tests.engine.directives import Directives
+from tests.engine import schemas, words
+from tests.engine.directives import Directives, Tool
 
 REASONING, CONTENT, TOOL = "reasoning", "content", "tool"
 
@@ -16,10 +16,12 @@ class BadRequestError(ValueError):
 
 @dataclass(frozen=True)
 class Piece:
-    """One token of one kind; a tool piece is a part of the call's arguments."""
+    """One token of one kind; a tool piece is a part of a call's arguments."""
 
     kind: str
     text: str
+    call: int = 0
+    """Which of the choice's calls, where it is a tool's."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,19 @@ class Choice:
     index: int
     pieces: tuple[Piece, ...]
     finish: str
-    tool: str | None = None
-    """Name of the tool called, if one is."""
+    calls: tuple[str, ...] = ()
+    """Names of the tools called."""
     stopped_by: str | None = None
     """The stop string that ended it, which vLLM tells as `stop_reason`."""
 
     def text(self, kind: str = CONTENT) -> str:
         return "".join(piece.text for piece in self.pieces if piece.kind == kind)
 
-    @property
-    def call_id(self) -> str:
-        return f"call_{words.token_id(self.text(TOOL) + str(self.index)):08x}"
+    def arguments(self, call: int) -> str:
+        return "".join(piece.text for piece in self.pieces if piece.kind == TOOL and piece.call == call)
+
+    def call_id(self, call: int) -> str:
+        return f"call_{words.token_id(f'{self.arguments(call)}{self.index}{call}'):08x}"
 
 
 def prompt_of(body: dict[str, Any]) -> str:
@@ -63,10 +67,14 @@ def chat(body: dict[str, Any], directives: Directives, echo: str) -> list[Choice
     called = _called(body, directives)
     choices = []
     for index in range(count):
-        if called is not None:
-            name, arguments = called
-            pieces = tuple(Piece(TOOL, token) for token in words.tokens(json.dumps(arguments)))
-            choices.append(Choice(index, (*_thoughts(body, directives), *pieces), "tool_calls", name))
+        if called:
+            pieces = tuple(
+                Piece(TOOL, token, place)
+                for place, (_, arguments) in enumerate(called)
+                for token in words.tokens(json.dumps(arguments, ensure_ascii=False))
+            )
+            names = tuple(name for name, _ in called)
+            choices.append(Choice(index, (*_thoughts(body, directives), *pieces), "tool_calls", names))
             continue
         said, finish, stopped_by = _said(body, directives, index, echo, limit)
         choices.append(Choice(index, (*_thoughts(body, directives), *said), finish, stopped_by=stopped_by))
@@ -94,6 +102,8 @@ def _said(
         found = words.tokens(echo)
     elif directives.say is not None:
         found = words.tokens(directives.say)
+    elif (due := _due(body, directives.plain)) is not None:
+        found = words.tokens(due)
     else:
         varied = (body.get("temperature") or 0) > 0
         found = words.answer(
@@ -109,6 +119,30 @@ def _said(
     return tuple(Piece(CONTENT, token) for token in found), finish, stopped_by
 
 
+def _due(body: dict[str, Any], prompt: str) -> str | None:
+    """The one right answer, where the request leaves no choice: JSON, the word on images or on a tool's result."""
+    if (schema := schemas.wanted(body, prompt)) is not None:
+        return json.dumps(schemas.made_up(schema, prompt), ensure_ascii=False)
+    messages = body.get("messages") or []
+    if messages and messages[-1].get("role") == "tool":
+        place = _place(messages)
+        return place and f"It is {text_of(messages[-1].get('content'))} in {place}."
+    images = messages and messages[-1].get("role") == "user" and _images(messages[-1].get("content"))
+    return f"I see {images} image{'s' if images > 1 else ''}." if images else None
+
+
+def _place(messages: list[dict[str, Any]]) -> str | None:
+    """The city that the last call of a tool asked about."""
+    calls = [call for message in messages for call in message.get("tool_calls") or []]
+    arguments = json.loads(calls[-1]["function"]["arguments"]) if calls else {}
+    return arguments.get("city") if isinstance(arguments, dict) else None
+
+
+def _images(content: object) -> int:
+    parts = content if isinstance(content, list) else []
+    return sum(part.get("type") == "image_url" for part in parts if isinstance(part, dict))
+
+
 def _stops(body: dict[str, Any]) -> list[str]:
     stop = body.get("stop") or []
     return [stop] if isinstance(stop, str) else [text for text in stop if text]
@@ -116,30 +150,44 @@ def _stops(body: dict[str, Any]) -> list[str]:
 
 def _thoughts(body: dict[str, Any], directives: Directives) -> tuple[Piece, ...]:
     wanted = (body.get("chat_template_kwargs") or {}).get("enable_thinking") is True
+    wanted = wanted or body.get("reasoning_effort") not in (None, "none")
     text = directives.think or ("Let me think." if wanted else "")
     return tuple(Piece(REASONING, token) for token in words.tokens(text))
 
 
-def _called(body: dict[str, Any], directives: Directives) -> tuple[str, dict[str, object]] | None:
-    """The tool to call and its arguments: told by the prompt or by tool_choice, or named in the prompt."""
+def _called(body: dict[str, Any], directives: Directives) -> list[tuple[str, dict[str, object]]]:
+    """The tools to call and their arguments: told by the prompt or by tool_choice, or named in the prompt."""
     choice = body.get("tool_choice", "auto")
     tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools") or []}
     if not tools or choice == "none" or body["messages"][-1].get("role") == "tool":
-        return None
-    told = directives.tool
-    name = told.name if told else None
+        return []
+    wanted = list(directives.tools)
     if isinstance(choice, dict):
         name = choice["function"]["name"]
-    elif name is None:
-        named = [tool for tool in tools if tool in directives.plain]
-        name = named[0] if named else (next(iter(tools)) if choice == "required" else None)
-    if name is None:
-        return None
-    if name not in tools:
-        raise BadRequestError(f"tool {name!r} is not among the tools of the request")
-    given = told.arguments if told else None
-    schema = tools[name].get("parameters") or {}
-    return name, given if given is not None else words.made_up(schema, directives.plain)
+        wanted = [tool for tool in wanted if tool.name == name] or [Tool(name, None)]
+    elif not wanted:
+        named = [tool for tool in tools if _named(tool, directives.plain)]
+        wanted = [Tool(name, None) for name in (named or list(tools) if choice == "required" else named)[:1]]
+    if body.get("parallel_tool_calls") is False:
+        wanted = wanted[:1]
+    return [(tool.name, _arguments(tool, tools, directives.plain)) for tool in wanted]
+
+
+def _named(tool: str, prompt: str) -> bool:
+    """Whether a prompt names a tool: by its name, or by every word of it but the first, as weather does get_weather."""
+    said = words.plain(prompt)
+    parts = tool.lower().split("_")[1:]
+    return tool in prompt or (bool(parts) and all(part in said for part in parts))
+
+
+def _arguments(tool: Tool, tools: dict[str, Any], prompt: str) -> dict[str, object]:
+    if tool.name not in tools:
+        raise BadRequestError(f"tool {tool.name!r} is not among the tools of the request")
+    if tool.arguments is not None:
+        return tool.arguments
+    made = schemas.made_up(tools[tool.name].get("parameters") or {}, prompt)
+    assert isinstance(made, dict)
+    return made
 
 
 def _count(body: dict[str, Any], field: str, default: int) -> int:

@@ -40,11 +40,17 @@ def chat(head: Head, choices: list[Choice], used: dict[str, Any]) -> dict[str, A
 
 def _chat_choice(head: Head, choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.text() or None, "refusal": None}
-    if choice.tool is None:
-        message["content"] = choice.text()
+    if choice.calls:
+        message["tool_calls"] = [
+            {
+                "id": choice.call_id(place),
+                "type": "function",
+                "function": {"name": name, "arguments": choice.arguments(place)},
+            }
+            for place, name in enumerate(choice.calls)
+        ]
     else:
-        function = {"name": choice.tool, "arguments": choice.text(TOOL)}
-        message["tool_calls"] = [{"id": choice.call_id, "type": "function", "function": function}]
+        message["content"] = choice.text()
     if thoughts := choice.text(REASONING):
         message["reasoning"] = thoughts
     said = [piece.text for piece in choice.pieces if piece.kind == CONTENT]
@@ -62,10 +68,10 @@ def chat_delta(head: Head, choice: Choice, piece: Piece, first_of_tool: bool) ->
     if piece.kind == REASONING:
         return _chat_chunk(head, choice, {"reasoning": piece.text}, None)
     if piece.kind == TOOL:
-        call: dict[str, Any] = {"index": 0, "function": {"arguments": piece.text}}
+        call: dict[str, Any] = {"index": piece.call, "function": {"arguments": piece.text}}
         if first_of_tool:
-            call |= {"id": choice.call_id, "type": "function"}
-            call["function"] = {"name": choice.tool, "arguments": piece.text}
+            call |= {"id": choice.call_id(piece.call), "type": "function"}
+            call["function"] = {"name": choice.calls[piece.call], "arguments": piece.text}
         return _chat_chunk(head, choice, {"tool_calls": [call]}, None)
     logprobs = None if head.logprobs is None else {"content": _chat_logprobs([piece.text], head.logprobs)}
     return _chat_chunk(head, choice, {"content": piece.text}, None, logprobs)

@@ -38,7 +38,8 @@ class Reply:
         """Cut what follows into pieces of 1, 2, 3, 5, 7, 11 bytes, each an HTTP chunk and a packet of its own."""
 
     async def send(self, status: int, body: object, content_type: str = "application/json") -> None:
-        raw = body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode()
+        text = body if isinstance(body, str | bytes) else json.dumps(body, ensure_ascii=False)
+        raw = text.encode() if isinstance(text, str) else text
         self._head(status, content_type, f"content-length: {len(raw)}")
         self._writer.write(raw)
         await self._writer.drain()

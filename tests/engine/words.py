@@ -6,7 +6,6 @@ import math
 import re
 import struct
 from random import Random
-from typing import Any
 
 _TOKEN = re.compile(r"\s*\w+|\s*[^\w\s]|\s+")
 _SENTENCE = (
@@ -67,15 +66,12 @@ def packed(vector: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
-def made_up(schema: dict[str, Any], prompt: str) -> dict[str, object]:
-    """Arguments that fit a tool's JSON schema; strings take the prompt's last word."""
-    last = (re.findall(r"\w+", prompt) or ["nothing"])[-1]
-    kinds: dict[str, object] = {"integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}, "null": None}
-    wanted = schema.get("required") or list(schema.get("properties", {}))
-    made: dict[str, object] = {}
-    for name in wanted:
-        part = schema.get("properties", {}).get(name, {})
-        kind = part.get("type", "string")
-        kind = kind[0] if isinstance(kind, list) else kind
-        made[name] = part["enum"][0] if part.get("enum") else kinds.get(kind, last)
-    return made
+def plain(text: str) -> set[str]:
+    """The words of a text, in lower case."""
+    return {word.lower() for word in re.findall(r"\w+", text)}
+
+
+def likeness(left: str, right: str) -> float:
+    """How much of `left`'s words `right` has, from 0 to 1."""
+    wanted = plain(left)
+    return round(len(wanted & plain(right)) / (len(wanted) or 1), 6)
