@@ -1,7 +1,7 @@
-"""Asks every router pod how many requests each model has in flight or held, and keeps the last minute's peak.
+"""Asks every router pod how many requests each model has in flight or held, and keeps what they said for a while.
 
 Owns the poll; knows nothing of replicas. A model gets a look when its demand begins or ends, and one that may have
-several pods also whenever its demand or its peak is another.
+several pods at every poll while it has any.
 """
 
 import asyncio
@@ -10,19 +10,20 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import aiohttp
 from pydantic import ValidationError
 
 from dormouse_api import demand as wire
-from dormouse_operator.observed import Demand
+from dormouse_operator.decide.autoscale import CALM_SECONDS, history_seconds
+from dormouse_operator.observed import Demand, Sample
 from dormouse_operator.queue import Key
 
 log = logging.getLogger(__name__)
 
-WINDOW = 60.0
-"""Seconds a peak counts: pods are added at once and taken away only after a calm minute."""
+WINDOW = history_seconds(CALM_SECONDS[1])
+"""Seconds a sample is kept."""
 TIMEOUT = aiohttp.ClientTimeout(total=2, sock_connect=1)
 
 
@@ -31,34 +32,37 @@ class Board:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._points: dict[Key, deque[tuple[float, int]]] = {}
+        self._samples: dict[Key, deque[Sample]] = {}
 
-    def take(self, answers: Iterable[wire.Demand]) -> dict[Key, bool]:
-        """One poll of all routers; models whose demand or peak is another now, and whether demand began or ended."""
-        now, total = self._clock(), dict.fromkeys(self._points, 0)
+    def take(self, answers: Iterable[wire.Demand], sized: Collection[Key] = ()) -> set[Key]:
+        """One poll of all routers; the models to look at. Of `sized` ones it is kept, too, that nobody calls them."""
+        now, total = self._clock(), dict.fromkeys((*self._samples, *sized), 0)
         for answer in answers:
             for name, model in answer.models.items():
                 namespace, _, plain = name.partition("/")
                 key = Key(namespace, plain)
                 total[key] = total.get(key, 0) + model.in_flight + model.held
-        changed: dict[Key, bool] = {}
+        changed: set[Key] = set()
         for key, count in total.items():
-            before = self.of(key)
-            points = self._points.setdefault(key, deque())
-            points.append((now, count))
-            while points[0][0] < now - WINDOW:
-                points.popleft()
-            if not any(number for _, number in points):
-                del self._points[key]
-            after = self.of(key)
-            if after != before:
-                changed[key] = bool(before and before.now) != bool(after and after.now)
+            samples = self._samples.setdefault(key, deque())
+            if (count and key in sized) or bool(count) != bool(samples and samples[-1].load):
+                changed.add(key)
+            samples.append(Sample(now, count))
+            since = max(samples[0].at, now - WINDOW)
+            while samples[0].at < since:
+                samples.popleft()
+            if any(sample.load for sample in samples):
+                continue
+            if key in sized:  # for how long nobody has called it is all there is to know
+                self._samples[key] = deque((Sample(since, 0), Sample(now, 0)))
+            else:
+                del self._samples[key]
         return changed
 
     def of(self, key: Key) -> Demand | None:
-        """The model's demand; None when nobody asked for it within the last minute."""
-        points = self._points.get(key)
-        return Demand(points[-1][1], max(number for _, number in points)) if points else None
+        """The model's demand; None when nothing is known of it."""
+        samples = self._samples.get(key)
+        return Demand(tuple(samples)) if samples else None
 
 
 class Demands:
@@ -73,7 +77,7 @@ class Demands:
         self._sized: set[Key] = set()
 
     def size(self, key: Key, wanted: bool) -> None:
-        """Whether every change of the model's demand is worth a look: it may have several pods."""
+        """Whether the model is to be looked at after every poll while it has demand: it may have several pods."""
         if wanted:
             self._sized.add(key)
         else:
@@ -90,10 +94,8 @@ class Demands:
         async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False) as session:
             while True:
                 answers = await asyncio.gather(*(self._ask(session, ip) for ip in await self._routers()))
-                changed = self._board.take(answer for answer in answers if answer is not None)
-                for key, turned in changed.items():
-                    if turned or key in self._sized:
-                        self._changed(key)
+                for key in self._board.take([answer for answer in answers if answer is not None], self._sized):
+                    self._changed(key)
                 await asyncio.sleep(self._every)
 
     async def _routers(self) -> list[str]:

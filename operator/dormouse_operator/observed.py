@@ -130,12 +130,23 @@ class Runtime:
     """Why the cluster refuses to make its pods, if it does: a quota, a policy."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Requests in flight and held for one model over all routers, at one moment (seconds of any steady clock)."""
+
+    at: float
+    load: int
+
+
 @dataclass(frozen=True)
 class Demand:
-    """Requests in flight and held for the model, over all routers; `peak` is the most of the last minute."""
+    """One sample for every time the routers were asked, as far back as one decides about: oldest first, never empty."""
 
-    now: int
-    peak: int
+    samples: tuple[Sample, ...]
+
+    @property
+    def now(self) -> int:
+        return self.samples[-1].load
 
 
 @dataclass(frozen=True)

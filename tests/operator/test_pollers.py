@@ -12,7 +12,6 @@ from dormouse_api import demand as wire
 from dormouse_api.results import Progress
 from dormouse_api.runtime import Stage
 from dormouse_operator.demand import WINDOW, Board, Demands
-from dormouse_operator.observed import Demand
 from dormouse_operator.pods import Pods
 from dormouse_operator.queue import Key
 from tests.operator.builders import NOW, pod, state
@@ -116,29 +115,45 @@ def told(**models: tuple[int, int]) -> wire.Demand:
     return wire.Demand(models={f"ns/{name}": wire.ModelDemand(in_flight=f, held=h) for name, (f, h) in models.items()})
 
 
-def test_demand_is_the_sum_over_routers_and_its_peak_lasts_a_minute() -> None:
+def loads(board: Board, key: Key = KEY) -> list[tuple[float, int]] | None:
+    """What is kept: seconds ago, and the load."""
+    demand = board.of(key)
+    return None if demand is None else [(demand.samples[-1].at - each.at, each.load) for each in demand.samples]
+
+
+def test_demand_is_the_sum_over_routers_and_is_kept_for_a_while() -> None:
     clock = Clock()
     board = Board(clock)
     assert board.of(KEY) is None
-    began = {KEY: True, Key("ns", "other"): True}
-    assert board.take([told(tiny=(3, 4)), told(tiny=(5, 0), other=(1, 0))]) == began
-    assert board.of(KEY) == Demand(12, 12)
+    assert board.take([told(tiny=(3, 4)), told(tiny=(5, 0), other=(1, 0))]) == {KEY, Key("ns", "other")}
+    assert loads(board) == [(0, 12)]
     clock.now += 2
-    assert board.take([told(tiny=(1, 0), other=(1, 0))]) == {KEY: False}, "no less, but no end either"
-    assert board.of(KEY) == Demand(1, 12)
+    assert board.take([told(tiny=(1, 0), other=(1, 0))]) == set(), "less, but no end"
+    assert loads(board) == [(2, 12), (0, 1)]
+    clock.now += WINDOW - 1
+    assert board.take([told(other=(1, 0))]) == {KEY}
+    assert loads(board) == [(WINDOW - 1, 1), (0, 0)]
     clock.now += WINDOW + 1
-    assert KEY in board.take([told(tiny=(1, 0), other=(1, 0))])
-    assert board.of(KEY) == Demand(1, 1)
-    clock.now += 1
-    assert board.take([])[KEY] is True
-    assert board.of(KEY) == Demand(0, 1)
-    clock.now += WINDOW + 1
-    board.take([])
+    assert board.take([]) == {Key("ns", "other")}
     assert board.of(KEY) is None, "nothing is remembered of a model that nobody calls"
 
 
+def test_of_a_model_of_several_pods_it_is_known_that_nobody_calls_it() -> None:
+    """After a restart of the operator, too: else its pods would stay for ever."""
+    clock = Clock()
+    board = Board(clock)
+    for _ in range(5):
+        assert board.take([], {KEY}) == set()
+        clock.now += WINDOW / 2
+    assert loads(board) == [(WINDOW, 0), (0, 0)]
+    for _ in range(2):
+        assert board.take([told(tiny=(2, 0))], {KEY}) == {KEY}, "at every poll"
+        clock.now += 2
+    assert loads(board) == [(WINDOW / 2 + 2, 0), (2, 2), (0, 2)]
+
+
 async def test_routers_are_found_by_name_and_a_change_matters_most_to_models_of_several_pods() -> None:
-    counts = iter([1, 2, 3, 0])
+    counts = iter([1, 2, 2, 0])
     changes: list[Key] = []
     over = asyncio.Event()
 
@@ -162,7 +177,9 @@ async def test_routers_are_found_by_name_and_a_change_matters_most_to_models_of_
         await asyncio.gather(task, return_exceptions=True)
     assert changes.count(one) == 2, "it began, it ended"
     assert changes.count(many) == 4
-    assert demands.of(many) == Demand(0, 3)
+    demand = demands.of(many)
+    assert demand is not None
+    assert [sample.load for sample in demand.samples[-5:]].count(2) == 2
 
 
 async def test_without_an_address_nobody_is_asked() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dormouse_api.names import COMPONENT_INSPECT, COMPONENT_PULL, COMPONENT_QUANTIZE
 from dormouse_operator.decide import facts as known
 from dormouse_operator.decide.attempts import Step
+from dormouse_operator.decide.autoscale import calm_seconds
 from dormouse_operator.decide.coldstart import asked_at, stamp
 from dormouse_operator.decide.quantization import copy_folder
 from dormouse_operator.decide.replicas import Bounds, Scale, decide
@@ -43,7 +44,7 @@ class Plan:
 def plan(o: Observed, settings: Settings, now: float) -> Plan:
     """The plan for `o`."""
     p = pipeline.run(o, settings, now)
-    scale = decide(o.wish, bounds(o), o.demand, now)
+    scale = decide(o.wish, bounds(o), o.demand, now, o.runtime.replicas if o.runtime is not None else 0)
     pods = view(o, now)
     ready_to_run = p.stage is None and p.blocked is None
     frozen = not ready_to_run and not p.hands_off and _can_stay(o)
@@ -84,7 +85,9 @@ def bounds(o: Observed) -> Bounds:
     """The scaling bounds of the spec; a pod's load defaults to what its profile decodes at once."""
     scaling = o.model.spec.scaling
     slots = o.profile.spec.max_num_seqs if o.profile else 64
-    return Bounds(scaling.min_replicas, scaling.max_replicas, scaling.target_in_flight or slots)
+    starts = [start.seconds for start in o.model.status.cold_starts or ()]
+    calm = calm_seconds(max(starts, default=None))
+    return Bounds(scaling.min_replicas, scaling.max_replicas, scaling.target_in_flight or slots, calm)
 
 
 def superseded(o: Observed, p: Pipeline) -> tuple[Job, ...]:
