@@ -1,0 +1,1 @@
+"""Stock clients against the router, unchanged: what their makers publish, pointed at our address."""
