@@ -12,7 +12,7 @@ import uvloop
 from dormouse_router.kube import Kube
 from dormouse_router.serve import Router
 from dormouse_router.settings import Settings
-from dormouse_router.store.memory import in_memory
+from dormouse_router.store import open_store
 
 
 async def run(settings: Settings) -> None:
@@ -21,8 +21,8 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Kube() as kube:
-        router = Router(kube, settings, in_memory())
+    async with Kube() as kube, open_store(settings) as keeping:
+        router = Router(kube, settings, keeping)
         tune_gc()
         structlog.get_logger().info("listening", host=settings.host, port=router.port, ops_port=router.ops_port)
         await router.run(stop)

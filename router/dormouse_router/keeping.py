@@ -5,7 +5,7 @@ away), its methods raise Refusal 503, which each dialect words itself.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,7 +39,7 @@ class Responses(Protocol):
     """Answers that were asked to be kept."""
 
     async def put(self, response: StoredResponse) -> None:
-        """Insert it, or replace the one with its id."""
+        """Insert it, or replace its owner's one with its id."""
         ...
 
     async def get(self, id: str, owner: str) -> StoredResponse | None:  # noqa: A002 - as the API calls it
@@ -79,6 +79,8 @@ class Keeping:
 
     responses: Responses
     sessions: Sessions
+    trouble: Callable[[], str | None] = lambda: None
+    """Why nothing can be kept now, in a sentence for whoever operates the router; None where all is well."""
 
 
 def request_owner(request: Request) -> str:

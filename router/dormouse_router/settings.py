@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dormouse_api.names import PORT_OPS, PORT_ROUTER
+from dormouse_api.names import PORT_ADMIN, PORT_OPS, PORT_ROUTER
 
 N = TypeVar("N", int, float)
 MIB = 1024 * 1024
+_DATABASES = ("memory", "sqlite:///", "postgresql://", "postgres://")
+_SESSIONS = ("memory", "database", "redis://", "rediss://", "valkey://", "valkeys://", "unix://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Settings:
     host: str = "0.0.0.0"
     port: int = PORT_ROUTER
     ops_port: int = PORT_OPS
+    admin_port: int = PORT_ADMIN
+    """Of the runtime pods: where their supervisors tell their metrics."""
     pod_name: str = "dormouse-router"
     """Holder of the leases it renews."""
     namespaces: tuple[str, ...] = ()
@@ -26,8 +30,12 @@ class Settings:
     """Where a pull through an API creates its InferenceModel."""
     pull: bool = True
     """Whether clients may create models (POST /pull, ollama pull)."""
+    pull_sources: tuple[str, ...] = ()
+    """Sources that clients may pull, such as hf://org/*, where * is any text; empty is all."""
     delete: bool = True
     """Whether clients may delete models."""
+    reload: bool = True
+    """Whether clients may have the runtime of a model restarted."""
     origins: tuple[str, ...] = ()
     """Origins whose web pages may call, beside those of the machine itself and of applications; `*` is all."""
     max_body: int = 64 * MIB
@@ -51,7 +59,17 @@ class Settings:
     """From SIGTERM to no longer accepting: the time the cluster takes to notice that we are not ready."""
     drain_seconds: float = 600.0
     """Longest life of an open stream after that."""
+    response_seconds: float = 30 * 86400.0
+    """How long an answer of the Responses API is kept."""
+    background_most: int = 64
+    """Most answers that are made in the background at once; beyond it 429."""
+    background_seconds: float = 3600.0
+    """Longest life of one of them, the wait for its model included."""
     access_log: bool = False
+    database_url: str = "sqlite:////var/lib/dormouse/router.db"
+    """What is kept between requests: sqlite:///file, postgresql://..., or memory (gone with the process)."""
+    sessions: str = "database"
+    """Where histories of chats are kept: database, memory, or the redis:// URL of a Redis or Valkey."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -66,7 +84,9 @@ class Settings:
             origins=_words(env, "DORMOUSE_ORIGINS"),
             default_namespace=env.get("DORMOUSE_DEFAULT_NAMESPACE", default.default_namespace),
             pull=_choice(env, "DORMOUSE_PULL", default.pull, "Allowed", "Forbidden"),
+            pull_sources=_words(env, "DORMOUSE_PULL_SOURCES"),
             delete=_choice(env, "DORMOUSE_DELETE", default.delete, "Allowed", "Forbidden"),
+            reload=_choice(env, "DORMOUSE_RELOAD", default.reload, "Allowed", "Forbidden"),
             max_body=_number(env, "DORMOUSE_MAX_BODY_BYTES", default.max_body, int),
             held_bytes=_number(env, "DORMOUSE_HELD_BYTES", default.held_bytes, int),
             arriving_bytes=_number(env, "DORMOUSE_ARRIVING_BYTES", default.arriving_bytes, int),
@@ -77,8 +97,22 @@ class Settings:
             write_timeout=_number(env, "DORMOUSE_WRITE_TIMEOUT", default.write_timeout, float),
             drain_delay=_number(env, "DORMOUSE_DRAIN_DELAY", default.drain_delay, float),
             drain_seconds=_number(env, "DORMOUSE_DRAIN_SECONDS", default.drain_seconds, float),
+            response_seconds=_number(env, "DORMOUSE_RESPONSE_SECONDS", default.response_seconds, float),
+            background_most=_number(env, "DORMOUSE_BACKGROUND_MOST", default.background_most, int),
+            background_seconds=_number(env, "DORMOUSE_BACKGROUND_SECONDS", default.background_seconds, float),
+            database_url=_place(env, "DORMOUSE_DATABASE_URL", default.database_url, _DATABASES),
+            sessions=_place(env, "DORMOUSE_SESSIONS", default.sessions, _SESSIONS),
             access_log=_choice(env, "DORMOUSE_ACCESS_LOG", default.access_log, "On", "Off"),
         )
+
+
+def _place(env: Mapping[str, str], name: str, default: str, forms: tuple[str, ...]) -> str:
+    """One of the words among `forms`, or a URL that goes on from one of the others. It may hold a password."""
+    value = env.get(name, "") or default
+    begins = tuple(form for form in forms if form.endswith("/"))
+    if value in forms[: -len(begins)] or (value.startswith(begins) and value not in forms):
+        return value
+    raise ValueError(f"{name} must be one of {', '.join(forms)} with what belongs behind it")
 
 
 def _number(env: Mapping[str, str], name: str, default: N, kind: type[N]) -> N:

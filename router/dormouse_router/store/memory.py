@@ -26,6 +26,9 @@ class MemoryResponses:
         self._bytes = 0
 
     async def put(self, response: StoredResponse) -> None:
+        old = self._kept.get(response.id)
+        if old is not None and old.owner != response.owner:
+            return
         self._drop(response.id)
         self._kept[response.id] = response
         self._bytes += _size(response)

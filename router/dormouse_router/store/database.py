@@ -1,0 +1,168 @@
+"""One database: connections, transactions, and what becomes of its failures. Knows no table.
+
+Until it has been reached once and its tables are up to date, nobody waits for it: whoever needs it is refused.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from dormouse_router.request import Refusal
+from dormouse_router.store.migrate import migrate
+
+log = structlog.get_logger()
+CONNECT_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+POOL = 5
+"""Connections kept; as many more are opened when they are all busy."""
+RETRY_AFTER = 5.0
+_AWAY = (DBAPIError, PoolTimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_FAULTS = (IntegrityError, ProgrammingError)
+"""Of those, what no waiting mends."""
+_SQLITE = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA busy_timeout=5000", "PRAGMA foreign_keys=ON")
+
+
+class Database:
+    """`prepare` it, then `reading` and `writing` give connections within a transaction."""
+
+    def __init__(self, url: str) -> None:
+        """ValueError where `url` is none of a database that can be used."""
+        self._url = _parsed(url)
+        self.shown = self._url.set(query={}).render_as_string(hide_password=True)
+        self._engine = self._postgresql(url) if self._url.drivername == "postgresql" else self._sqlite()
+        self._prepared = False
+        self.trouble: str | None = f"the database {self.shown} has not been reached yet"
+        """Why it cannot be used, as far as known; None where it last could."""
+
+    async def prepare(self) -> bool:
+        """Reach it and bring its tables up to date; whether there was work. Refusal 503 where that fails: `trouble`."""
+        with self._watched():
+            if self._url.drivername == "sqlite":
+                Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+            async with self._transaction(writes=True) as connection:
+                worked = await migrate(connection)
+        self._prepared = True
+        return worked
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads. Refusal 503 where the database is away."""
+        async with self._used(writes=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at its end. Refusal 503 where the database is away."""
+        async with self._used(writes=True) as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _used(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        if not self._prepared:
+            raise away()
+        with self._watched():
+            async with self._transaction(writes=writes) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.connect() as connection:
+            await connection.execution_options(dormouse_writes=writes)
+            async with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """What goes wrong within becomes `trouble`, the log's sentence and a Refusal."""
+        try:
+            yield
+        except _FAULTS:
+            raise
+        except _AWAY as error:
+            self._say(_reason(error))
+            raise away() from error
+        else:
+            if self.trouble is not None:
+                log.info("the database is there", database=self.shown)
+            self.trouble = None
+
+    def _say(self, reason: str) -> None:
+        sentence = (
+            f"the database {self.shown} cannot be used: {reason}: mend it, or set DORMOUSE_DATABASE_URL to another; "
+            "the router tries again by itself, and serves what needs no database"
+        )
+        if sentence != self.trouble:
+            log.error(sentence)
+        self.trouble = sentence
+
+    def _sqlite(self) -> AsyncEngine:
+        engine = create_async_engine(
+            self._url.set(drivername="sqlite+aiosqlite"), pool_size=POOL, max_overflow=0, pool_timeout=CONNECT_SECONDS
+        )
+        event.listen(engine.sync_engine, "connect", _set_up)
+        event.listen(engine.sync_engine, "begin", _begin)
+        return engine
+
+    def _postgresql(self, url: str) -> AsyncEngine:
+        async def connect() -> Any:
+            # the driver understands all that libpq's addresses may say: TLS, sockets, more than one host
+            return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS)
+
+        return create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=connect,
+            pool_size=POOL,
+            max_overflow=POOL,
+            pool_timeout=CONNECT_SECONDS,
+            pool_pre_ping=True,
+        )
+
+
+def away() -> Refusal:
+    """What a client is told while the database cannot be used."""
+    return Refusal(
+        503,
+        "What this request needs is kept in the router's database, which cannot be used now: send it again later. "
+        "Whoever operates the router finds the reason in its log. Calls that need nothing kept are served.",
+        code="store_unavailable",
+        retry_after=RETRY_AFTER,
+    )
+
+
+def _parsed(url: str) -> URL:
+    parsed = make_url(url)
+    kind = {"postgres": "postgresql"}.get(parsed.drivername, parsed.drivername)
+    if kind not in ("sqlite", "postgresql") or parsed.database in (None, "", ":memory:"):
+        raise ValueError("DORMOUSE_DATABASE_URL must be sqlite:///file, postgresql://host/name or memory")
+    return parsed.set(drivername=kind)
+
+
+def _reason(error: BaseException) -> str:
+    told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return str(told).strip().rstrip(".") or f"no answer ({type(told).__name__})"
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    """A new connection to SQLite. The driver's own idea of when a transaction begins is switched off."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _SQLITE:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Who writes takes the lock first: a reader that becomes a writer would fail at once where another one writes."""
+    writes = connection.get_execution_options().get("dormouse_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

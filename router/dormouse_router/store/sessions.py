@@ -1,0 +1,65 @@
+"""Histories of chats in a database: `keeping.Sessions`."""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import msgspec
+from sqlalchemy import delete, insert, select
+
+from dormouse_router.keeping import Message
+from dormouse_router.store.database import Database
+from dormouse_router.store.tables import messages as said
+from dormouse_router.store.tables import sessions
+from dormouse_router.store.upsert import upsert
+
+encode, decode = msgspec.json.encode, msgspec.json.decode
+
+
+def session_key(owner: str, session: str) -> str:
+    """What stands for a session wherever it is kept: two owners' sessions of one name are two."""
+    return hashlib.sha256(f"{len(owner)}:{owner}{session}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def parted(turn: list[Message]) -> tuple[bytes | None, list[bytes]]:
+    """(the last system message, the others in order), encoded."""
+    system = [encode(message) for message in turn if message["role"] == "system"]
+    return (system[-1] if system else None), [encode(message) for message in turn if message["role"] != "system"]
+
+
+class SqlSessions:
+    """Whoever adds a turn locks the session's row first, so that turns of two routers do not mix."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database, self._clock = database, clock
+
+    async def history(self, owner: str, session: str) -> list[Message]:
+        key = session_key(owner, session)
+        live = select(sessions.c.system).where(sessions.c.key == key, sessions.c.expires_at > self._clock())
+        bodies = select(said.c.body).where(said.c.key == key).order_by(said.c.id)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(live)).first()
+            if found is None:
+                return []
+            kept = (await connection.execute(bodies)).scalars().all()
+        return [decode(body) for body in (found.system, *kept) if body is not None]
+
+    async def append(self, owner: str, session: str, messages: list[Message], keep: int, ttl: float) -> None:
+        key, now = session_key(owner, session), self._clock()
+        system, others = parted(messages)
+        expires = {"expires_at": now + ttl}
+        replaced = expires if system is None else {**expires, "system": system}
+        async with self._database.writing() as connection:
+            await connection.execute(delete(sessions).where(sessions.c.key == key, sessions.c.expires_at <= now))
+            await connection.execute(upsert(connection, sessions, {"key": key, "system": system, **expires}, replaced))
+            if others:
+                await connection.execute(insert(said), [{"key": key, "body": body} for body in others])
+            oldest = select(said.c.id).where(said.c.key == key).order_by(said.c.id.desc()).offset(keep).limit(1)
+            await connection.execute(delete(said).where(said.c.key == key, said.c.id <= oldest.scalar_subquery()))
+
+    async def delete(self, owner: str, session: str) -> bool:
+        key = session_key(owner, session)
+        async with self._database.writing() as connection:
+            gone = delete(sessions).where(sessions.c.key == key).returning(sessions.c.expires_at)
+            found = (await connection.execute(gone)).first()
+        return found is not None and found.expires_at > self._clock()

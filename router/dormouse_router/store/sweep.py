@@ -1,0 +1,59 @@
+"""What has expired leaves the database, a bounded batch at a time; several routers may sweep at once."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from sqlalchemy import Table, delete, select
+
+from dormouse_router.request import Refusal
+from dormouse_router.store.database import Database
+from dormouse_router.store.tables import metadata
+
+BATCH = 500
+EVERY = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+
+
+def expiring() -> list[Table]:
+    """The tables whose rows expire: those with a column of that name."""
+    return [table for table in metadata.sorted_tables if "expires_at" in table.c]
+
+
+async def sweep(database: Database, now: float, batch: int = BATCH) -> int:
+    """Delete every expired row, `batch` in a transaction; how many there were."""
+    total = 0
+    for table in expiring():
+        done = batch
+        while done == batch:
+            done = await _once(database, table, now, batch)
+            total += done
+    return total
+
+
+async def _once(database: Database, table: Table, now: float, batch: int) -> int:
+    [key] = table.primary_key
+    # several routers leave each other's rows alone; SQLite has one writer and no such words
+    due = select(key).where(table.c.expires_at <= now).limit(batch).with_for_update(skip_locked=True)
+    async with database.writing() as connection:
+        return (await connection.execute(delete(table).where(key.in_(due)))).rowcount
+
+
+async def tend(database: Database) -> None:
+    """Prepare the database, however long that takes, then keep it swept. Ends by being cancelled."""
+    pause = FIRST_PAUSE
+    while not await _tried(database.prepare()):
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    while True:
+        await _tried(sweep(database, time.time()))
+        await asyncio.sleep(EVERY)
+
+
+async def _tried(work: Coroutine[Any, Any, object]) -> bool:
+    try:
+        await work
+    except Refusal:  # the database has said why, and is asked again
+        return False
+    return True
