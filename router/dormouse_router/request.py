@@ -167,3 +167,5 @@ class Dialect:
     posts: Mapping[str, Handler]
     router: object
     starts: Mapping[str, Starter] = field(default_factory=dict)
+    drain: Callable[[float], Awaitable[None]] | None = None
+    """Called when the router stops: what it does for nobody who waits is to end within so many seconds."""

@@ -41,6 +41,7 @@ class Router:
         self.plane = DataPlane(self.catalog, cluster, settings)
         store = Models(cluster, self.catalog, settings)
         dialects = all_dialects(self.plane, store, settings, keeping)
+        self._dialects = dialects
         self.app = App(dialects)
         self._hot = Hot(dialects, self.app, settings)
         self.watchers = [
@@ -86,9 +87,14 @@ class Router:
             log.info("draining", in_flight=self.app.lives.count)
             self._main.leave()
             await asyncio.sleep(self.settings.drain_delay)
-            await self._main.stop(self.settings.drain_seconds)
+            await self._drain(self.settings.drain_seconds)
             await self.plane.close()
             await self._ops.stop(OPS_SECONDS)
+
+    async def _drain(self, seconds: float) -> None:
+        """The end of all that is done for clients, also for those who do not wait for it."""
+        drains = [dialect.drain(seconds) for dialect in self._dialects if dialect.drain is not None]
+        await asyncio.gather(self._main.stop(seconds), *drains)
 
     @contextlib.asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from dormouse_router.dialects.anthropic import mount as anthropic
 from dormouse_router.dialects.native import mount as native
 from dormouse_router.dialects.ollama import mount as ollama
 from dormouse_router.dialects.openai import mount as openai
+from dormouse_router.dialects.openai.responses import mount as responses
 from dormouse_router.gateway import Gateway, ModelStore
 from dormouse_router.keeping import Keeping
 from dormouse_router.request import Dialect
@@ -14,6 +15,7 @@ def all_dialects(gateway: Gateway, store: ModelStore, settings: Settings, keepin
     """Every dialect this router speaks."""
     return [
         openai.dialect(gateway, store, settings),
+        responses.dialect(gateway, settings, keeping),
         ollama.dialect(gateway, store),
         anthropic.dialect(gateway, settings),
         *native.dialects(gateway, store, keeping),

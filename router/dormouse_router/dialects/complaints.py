@@ -21,6 +21,12 @@ def error_text(error: object) -> str:
     return str(error)
 
 
+def error_status(error: object) -> int:
+    """The status an engine names in its error; 502 where it names none."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 502
+
+
 def words_of(body: bytes) -> str:
     """The sentence in an engine's error body, whatever its form."""
     try:

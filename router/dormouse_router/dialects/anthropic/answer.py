@@ -8,7 +8,7 @@ from dormouse_router.dialects import chunks
 from dormouse_router.dialects.anthropic import shapes
 from dormouse_router.dialects.anthropic.blocks import Blocks
 from dormouse_router.dialects.anthropic.translate import Plan
-from dormouse_router.dialects.complaints import error_text
+from dormouse_router.dialects.complaints import error_status, error_text
 from dormouse_router.dialects.thinking import Splitter
 from dormouse_router.dialects.translating import AnswerError, Translation
 
@@ -118,7 +118,7 @@ class Stream(Translation):
     def _event(self, data: bytes) -> bytes:
         chunk = chunks.decode(data)
         if chunk.error is not None:
-            raise AnswerError(error_text(chunk.error), _status(chunk.error))
+            raise AnswerError(error_text(chunk.error), error_status(chunk.error))
         if chunk.usage is not None:
             self.usage = chunk.usage
         out = b"" if self._begun else self.begin()
@@ -150,9 +150,3 @@ class Stream(Translation):
 
     def _thought(self, text: str) -> bytes:
         return self._blocks.thought(text) if self._show else b""
-
-
-def _status(error: object) -> int:
-    """The status an engine names in its error; 502 where it names none."""
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 502

@@ -1,0 +1,107 @@
+"""One call for an answer: from a plan through the gateway to the engine, and its refusals in OpenAI's words."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from dormouse_router.catalog.record import Record
+from dormouse_router.dataplane import relay
+from dormouse_router.dialects import waiting as wishes
+from dormouse_router.dialects.complaints import room, too_long, with_fix, words_of
+from dormouse_router.dialects.openai.calls import forwarded
+from dormouse_router.dialects.openai.errors import VERSION
+from dormouse_router.dialects.openai.passing import lost
+from dormouse_router.dialects.openai.responses.translate import Plan
+from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.translating import AnswerError
+from dormouse_router.gateway import SESSION, Call, Gateway, Upstream, UpstreamCut, Waiting
+from dormouse_router.request import Headers, Refusal, Request
+
+HEAD: Headers = [*relay.STREAM_HEADERS, VERSION]
+Receive = Callable[[Upstream], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Asking:
+    """What a call takes from the client's request, which may be answered before the call is made."""
+
+    record: Record
+    path: str
+    request_id: str
+    session: bytes
+    hold: float | None
+    headers: Headers
+    waiting: Callable[[Waiting], Awaitable[None]] | None = None
+    opened: list[Callable[[Upstream], None]] = field(default_factory=list)
+    """Called when an engine has begun to answer."""
+
+    def call(self, plan: Plan) -> Call:
+        call = Call(self.record, self.path, plan.payload, "openai", plan.stream, request_id=self.request_id)
+        call.session = self.session or plan.session
+        call.hold, call.headers, call.waiting = self.hold, self.headers, self.waiting
+        return call
+
+
+def asking(request: Request, record: Record, path: str) -> Asking:
+    """Refusal 400 for a header that is not usable."""
+    hold, session = wishes.hold_seconds(request), request.header(SESSION) or b""
+    return Asking(record, path, request.request_id, session, hold, forwarded(request))
+
+
+async def ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive) -> None:
+    """Call the engine and let `receive` have its answer. Refusal for whatever goes wrong.
+
+    Where the engine has room for a shorter answer only, it is asked for that.
+    """
+    again = await _ask(gateway, asked, plan, receive)
+    if again is not None:
+        await _ask(gateway, asked, again, receive)
+
+
+async def _ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive) -> Plan | None:
+    async with gateway.open(asked.call(plan)) as upstream:
+        for opened in asked.opened:
+            opened(upstream)
+        try:
+            if upstream.status >= 400:
+                words = words_of(await upstream.body())
+                over = too_long(upstream.status, words)
+                again = plan.with_room(room(words)) if over else None
+                if again is None:
+                    raise _refusal(upstream, words, over)
+                return again
+            await receive(upstream)
+        except UpstreamCut as cut:
+            raise lost(str(cut)) from cut
+        except AnswerError as error:
+            raise Refusal(error.status, str(error)) from error
+    return None
+
+
+def _refusal(upstream: Upstream, words: str, over: bool) -> Refusal:
+    """An engine's own refusal, with its sentence."""
+    after = next((value for name, value in upstream.headers if name == b"retry-after"), b"")
+    code = "context_length_exceeded" if over else "model_not_found" if upstream.status == 404 else None
+    param = "input" if over else None
+    retry = float(after) if after.isdigit() else None
+    return Refusal(upstream.status, with_fix(words), code=code, param=param, retry_after=retry)
+
+
+class Comments:
+    """Tells the client of a held stream how the wake goes, in SSE comments; the first sends the head."""
+
+    __slots__ = ("_default", "_request")
+
+    def __init__(self, request: Request, default: bool) -> None:
+        """`default`: the router's setting, for where neither request nor model says whether comments are wanted."""
+        self._request, self._default = request, default
+
+    async def __call__(self, waiting: Waiting) -> None:
+        request = self._request
+        if not wishes.told(request, waiting.record, self._default):
+            return
+        if not request.started:
+            tell(request, waiting.record)
+            await request.start(200, HEAD)
+        eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
+        text = f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n\n"
+        await request.write(text.encode())
