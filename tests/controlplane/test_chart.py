@@ -20,12 +20,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "closed": ("--set", "router.pull=Forbidden,router.delete=Forbidden"),
     "everything": (
         "--set", "router.replicas=3,networkPolicy.enabled=true,image.pullPolicy=Always",
+        "--set", "router.database.existingSecret=store",
         "--set", "router.priorityClassName=high,operator.priorityClassName=high",
         "--set-json", 'image.pullSecrets=["registry"]',
         "--set-json", 'router.tolerations=[{"key":"a","operator":"Exists"}]',
         "--set-json", 'router.nodeSelector={"disk":"ssd"}',
         "--set", "operator.digest=sha256:" + "a" * 64,
     ),
+    "a claim": ("--set", "router.storage.persistent=true,router.storage.size=2Gi,router.storage.className=fast"),
+    "redis": ("--set", "router.database.existingSecret=store,router.sessions.existingSecret=redis"),
 }  # fmt: skip
 
 
@@ -103,6 +106,9 @@ def test_every_pod_meets_the_restricted_standard(objects: list[Object]) -> None:
     [
         ("routr.replicas=2", "routr"),
         ("router.replicas=0", "replicas"),
+        ("router.replicas=2", "router.database.existingSecret"),
+        ("router.sessions.backend=disk", "backend"),
+        ("router.database.url=postgresql://u:p@h/d", "database"),
         ("router.pull=maybe", "pull"),
         ("hub.endpoint=ftp://x", "endpoint"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
@@ -122,7 +128,12 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_name(option: str, words: 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_a_rolling_update_of_the_router_loses_no_request(replicas: int) -> None:
     """What the cluster must leave the router: a new pod before the old one goes, and the time its drain takes."""
-    objects = render("--set", f"router.replicas={replicas},router.drainDelaySeconds=7,router.drainSeconds=100")
+    objects = render(
+        "--set",
+        f"router.replicas={replicas},router.drainDelaySeconds=7,router.drainSeconds=100",
+        "--set",
+        "router.database.existingSecret=store",
+    )
     router = next(o for o in of_kind(objects, "Deployment") if o["metadata"]["name"] == "dormouse-router")
     assert router["spec"]["replicas"] == replicas
     assert router["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
@@ -140,6 +151,40 @@ def test_a_rolling_update_of_the_router_loses_no_request(replicas: int) -> None:
     labels = router["spec"]["selector"]["matchLabels"]
     # one replica must not keep a node from being drained
     assert budgets == ([{"maxUnavailable": 1, "selector": {"matchLabels": labels}}] if replicas > 1 else [])
+
+
+def of_router(*options: str) -> Object:
+    found = [o for o in of_kind(render(*options), "Deployment") if o["metadata"]["name"] == "dormouse-router"]
+    return dict(found[0]["spec"])
+
+
+@pytest.mark.parametrize(
+    ("options", "volume", "strategy"),
+    [
+        ("router.storage.size=2Gi", {"emptyDir": {"sizeLimit": "2Gi"}}, None),
+        ("router.storage.persistent=true", {"persistentVolumeClaim": {"claimName": "dormouse-router"}}, "Recreate"),
+        ("router.storage.existingClaim=mine", {"persistentVolumeClaim": {"claimName": "mine"}}, "Recreate"),
+        ("router.database.existingSecret=store,router.storage.persistent=true", None, None),
+    ],
+)
+def test_sqlite_lies_on_a_volume_where_the_router_looks_for_it(
+    options: str, volume: Object | None, strategy: str | None
+) -> None:
+    spec = of_router("--set", options)
+    pod = spec["template"]["spec"]
+    found = [each for each in pod["volumes"] if each["name"] == "store"]
+    mounts = [each["mountPath"] for each in pod["containers"][0]["volumeMounts"] if each["name"] == "store"]
+    assert found == ([] if volume is None else [{"name": "store", **volume}])
+    assert [f"sqlite:///{mount}/router.db" for mount in mounts] == ([] if volume is None else [Settings().database_url])
+    assert spec["strategy"].get("type") == strategy
+
+
+def test_urls_with_passwords_come_from_secrets_only() -> None:
+    container = of_router(*VARIANTS["redis"])["template"]["spec"]["containers"][0]
+    env = {item["name"]: item.get("valueFrom") for item in container["env"]}
+    assert env["DORMOUSE_DATABASE_URL"] == {"secretKeyRef": {"name": "store", "key": "url"}}
+    assert env["DORMOUSE_SESSIONS"] == {"secretKeyRef": {"name": "redis", "key": "url"}}
+    assert "args" not in container
 
 
 def test_the_real_api_server_takes_every_object(plane: ControlPlane, objects: list[Object]) -> None:

@@ -199,6 +199,7 @@ async def test_the_process_starts_serves_and_stops_in_order(plane: ControlPlane,
         "DORMOUSE_PORT": str(ports[0]),
         "DORMOUSE_OPS_PORT": str(ports[1]),
         "DORMOUSE_DRAIN_DELAY": "0.5",
+        "DORMOUSE_DATABASE_URL": "memory",
     }
     models.apply("tiny")
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "dormouse_router", env=env)

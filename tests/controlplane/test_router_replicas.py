@@ -113,6 +113,7 @@ async def replica(plane: ControlPlane, name: str, namespace: str) -> AsyncIterat
         "DORMOUSE_OPS_PORT": str(ops),
         "DORMOUSE_DRAIN_DELAY": "0.5",
         "DORMOUSE_DRAIN_SECONDS": "20",
+        "DORMOUSE_DATABASE_URL": "memory",
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.controlplane.routerprocess", env=env)
     try:
