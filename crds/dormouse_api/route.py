@@ -130,6 +130,8 @@ class InferenceRouteSpec(ApiObject):
     aliases: Annotated[list[ServedName], Field(max_length=16)] | None = None
     """Other names clients may call the route by."""
     defaults: Defaults | None = None
+    license: Annotated[str, Field(min_length=1, max_length=65_536)] | None = None
+    """The licence that Ollama's `show` tells for this name. Default: where that of the weights is said."""
     sticky: Sticky | None = None
     fallback: Annotated[list[ModelName], Field(max_length=8, json_schema_extra=FALLBACK_RULES)] | None = None
     """Models that answer, in this order, where the chosen one is missing or has failed. One that sleeps is woken."""
