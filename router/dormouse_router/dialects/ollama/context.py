@@ -13,15 +13,33 @@ from dormouse_router.dialects.ollama.errors import bad_request
 
 _WIDTH = 3
 _MAX_BYTES = 8 * 1024 * 1024
+_MOST = 600_000
+"""Integers. A line may have 8 MB in Ollama's own client, and each of these takes nine bytes of it at most."""
 Turn = dict[str, str]
 _TURNS = msgspec.json.Decoder(list[Turn])
 
 
 def encode(turns: Sequence[Turn]) -> list[int]:
-    """The integers for `turns` ({role, content} each): never empty."""
-    packed = zlib.compress(msgspec.json.encode(turns))
+    """The integers for `turns` ({role, content} each): never empty. What is too long to be handed back loses its
+    oldest turns, never its system prompt.
+    """
+    text = msgspec.json.encode(turns)
+    packed = zlib.compress(text)
+    if len(text) > _MAX_BYTES or len(packed) > _MOST * _WIDTH:
+        return encode(_shorter(turns))
     pieces = range(0, len(packed), _WIDTH)
     return [len(packed), zlib.crc32(packed), *(int.from_bytes(packed[i : i + _WIDTH], "big") for i in pieces)]
+
+
+def _shorter(turns: Sequence[Turn]) -> list[Turn]:
+    """The system prompt and the newer half of the rest, from a question on; nothing where only the prompt is left."""
+    system = [turn for turn in turns if turn["role"] == "system"]
+    said = turns[len(system) :]
+    if not said:
+        return []
+    questions = [index for index, turn in enumerate(said) if index and turn["role"] == "user"]
+    start = next((index for index in questions if index >= len(said) // 2), len(said))
+    return [*system, *said[start:]]
 
 
 def decode(numbers: Sequence[int] | None) -> list[Turn]:

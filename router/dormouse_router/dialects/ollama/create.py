@@ -25,7 +25,7 @@ class Creating:
         name = _named(model_of(wish), "invalid model name")
         if not wish.from_:
             if wish.files:
-                raise Refusal(501, derived.REFUSED["files"])
+                raise bad_request(derived.REFUSED["files"])
             raise bad_request("neither 'from' or 'files' was specified")
         try:
             source = look_up(self._gateway, wish.from_)
@@ -67,6 +67,9 @@ class Creating:
                 "choose another name, or change it with kubectl"
             )
             raise Refusal(409, text, code="conflict")
+        if name.elsewhere:
+            text = f"invalid model name: Ollama's clients look for '{name.listed}' elsewhere: choose another tag"
+            raise bad_request(text)
         object_name, aliases = derived.object_name(name)
         if there is not None:
             await self._store.put_route(

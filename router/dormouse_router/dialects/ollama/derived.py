@@ -19,7 +19,6 @@ from dormouse_router.dialects.ollama import describe, names, options
 from dormouse_router.dialects.ollama.durations import timestamp
 from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import CreateRequest, Message
-from dormouse_router.request import Refusal
 
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_SLUG = 50
@@ -56,15 +55,14 @@ def copy_of(source: Record | Route) -> InferenceRouteSpec:
 
 
 def created(wish: CreateRequest, source: Record | Route, template: str) -> InferenceRouteSpec:
-    """`source` with what `wish` sets over it. `template`: what `source` shows as its own. Refusal with the fix."""
+    """`source` with what `wish` sets over it. `template`: what `source` shows as its own. Refusal 400 with the fix."""
     for field, words in REFUSED.items():
         if getattr(wish, field):
-            raise Refusal(501, words)
+            raise bad_request(words)
     if wish.template and wish.template != template:
-        raise Refusal(
-            501,
-            "a template is not taken by create, for it is loaded with the weights: "
-            "set spec.engine.chatTemplate of the InferenceModel",
+        raise bad_request(
+            "a template of its own is not taken by create, for the model's is loaded with its weights: leave it out, "
+            "or set spec.engine.chatTemplate of the InferenceModel"
         )
     spec = copy_of(source)
     changes = parameters_from(wish.parameters)
@@ -72,12 +70,20 @@ def created(wish: CreateRequest, source: Record | Route, template: str) -> Infer
         changes["system"] = wish.system
     if wish.messages:
         changes["messages"] = [_canned(message) for message in wish.messages]
+    licence = _licence(wish.license) or spec.license
     try:
         merged = Defaults.model_validate({**dict(spec.defaults or NOTHING), **changes})
+        held = {"defaults": merged if merged != NOTHING else None, "license": licence}
+        return InferenceRouteSpec.model_validate({**dict(spec), **held})
     except ValidationError as error:
         first = error.errors()[0]
         raise bad_request(f"invalid {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    return spec.model_copy(update={"defaults": merged if merged != NOTHING else None})
+
+
+def _licence(wish: str | list[str] | None) -> str | None:
+    """Several texts are one, as they stand in a Modelfile one after another."""
+    texts = [wish] if isinstance(wish, str) else wish or []
+    return "\n\n".join(text for text in texts if text) or None
 
 
 def parameters_from(given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -111,7 +117,7 @@ def _canned(message: Message) -> dict[str, str]:
 
 def layers(wish: CreateRequest, parent: Record) -> list[dict[str, str]]:
     """What create says while it works."""
-    made = [wish.system, wish.parameters, wish.messages]
+    made = [_licence(wish.license), wish.system, wish.parameters, wish.messages]
     shown = (hashlib.sha256(msgspec.json.encode(part)).hexdigest() for part in made if part)
     return [
         {"status": f"using existing layer sha256:{describe.digest(parent)}"},
@@ -130,13 +136,7 @@ def names_listed(route: Route) -> list[str]:
 
 def listing(route: Route, parent: Record, name: str) -> dict[str, Any]:
     """One entry of /api/tags: a route under one of its names."""
-    return describe.listing(parent, name) | _own(route, parent) | {"modified_at": timestamp(route.created)}
-
-
-def running(route: Route, parent: Record, entry: dict[str, Any]) -> dict[str, Any]:
-    """One entry of /api/ps: `entry` is that of the model that is awake."""
-    shown = names.listed(route.name)
-    return entry | {"name": shown, "model": shown} | _own(route, parent)
+    return describe.listing(parent, name) | own(route, parent) | {"modified_at": timestamp(route.created)}
 
 
 def show(route: Route, parent: Record, name: str, user_agent: str) -> dict[str, Any]:
@@ -145,9 +145,11 @@ def show(route: Route, parent: Record, name: str, user_agent: str) -> dict[str, 
     told = describe.show(parent, name, user_agent) | {
         "modelfile": _modelfile(route, parent),
         "parameters": describe.parameters(parent, options.of_route(defaults)),
-        "details": _own(route, parent)["details"],
+        "details": own(route, parent)["details"],
         "modified_at": timestamp(route.created),
     }
+    if route.spec.license:
+        told["license"] = route.spec.license
     if defaults.system:
         told["system"] = defaults.system
     if defaults.messages:
@@ -155,7 +157,8 @@ def show(route: Route, parent: Record, name: str, user_agent: str) -> dict[str, 
     return told
 
 
-def _own(route: Route, parent: Record) -> dict[str, Any]:
+def own(route: Route, parent: Record) -> dict[str, Any]:
+    """What tells the route from its model in an entry of a list."""
     spec = msgspec.json.encode(route.spec.wire())
     return {
         "digest": hashlib.sha256(describe.digest(parent).encode() + spec).hexdigest(),
@@ -171,5 +174,7 @@ def _modelfile(route: Route, parent: Record) -> str:
         lines.append(f'SYSTEM """{defaults.system}"""')
     for name, value in options.of_route(defaults).items():
         lines += [f"PARAMETER {name} {describe.parameter(each)}" for each in describe.each(value)]
+    if route.spec.license:
+        lines.append(f'LICENSE """{route.spec.license}"""')
     lines += [f'MESSAGE {turn.role.value} """{turn.content}"""' for turn in defaults.messages or ()]
     return "\n".join([*lines, ""])

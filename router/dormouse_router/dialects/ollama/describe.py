@@ -97,12 +97,13 @@ def listing(record: Record, name: str) -> dict[str, Any]:
     }
 
 
-def running(record: Record, ends: float | None, now: float) -> dict[str, Any]:
-    """One entry of /api/ps. `ends`: when it may sleep (seconds since the epoch), None where nobody asked it to wake.
+def running(record: Record, name: str, ends: float | None, now: float) -> dict[str, Any]:
+    """One entry of /api/ps: a model under one of its names, as the lists have it, for clients look for the one they
+    called. `ends`: when it may sleep (seconds since the epoch), None where nobody asked it to wake.
 
     `size_vram` equals `size` on an accelerator and is 0 on a CPU, which clients print as 100% GPU and 100% CPU.
     """
-    shown = listed(record.name)
+    shown = listed(name)
     size = record.status.bytes or 0
     return {
         "name": shown,
@@ -133,6 +134,14 @@ def model_info(record: Record, name: str, user_agent: str) -> dict[str, Any]:
         f"{arch}.context_length": record.context_length or 0,
         f"{arch}.embedding_length": (inspected.embedding_length if inspected else None) or 0,
     }
+    anatomy = inspected.anatomy if inspected else None
+    if anatomy is not None:
+        known = {
+            "feed_forward_length": anatomy.intermediate_size,
+            "attention.head_count": anatomy.attention_heads,
+            "vocab_size": anatomy.vocabulary,
+        }
+        info |= {f"{arch}.{key}": value for key, value in known.items() if value}
     if user_agent.startswith("GitHubCopilotChat/"):
         info["general.basename"] = name
     return info
@@ -157,6 +166,11 @@ def parameter(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
+def licence(record: Record) -> str:
+    """Where the licence of the weights is said: the router has no copy of its text."""
+    return f"The weights come from {record.spec.source.uri}: the licence they are published under there holds."
+
+
 def template(record: Record) -> str:
     """The model's own, where the spec has it; else one that tells editors what the model can do."""
     fim = "insert" in capabilities(record)
@@ -166,6 +180,7 @@ def template(record: Record) -> str:
 def show(record: Record, name: str, user_agent: str) -> dict[str, Any]:
     """The answer of /api/show; `name` as the client wrote it."""
     return {
+        "license": licence(record),
         "modelfile": f"# {record.full_name}, served from {record.spec.source.uri}\nFROM {listed(record.name)}\n",
         "parameters": parameters(record),
         "template": template(record),

@@ -1,4 +1,7 @@
-"""How Ollama says no: `{"error": "text"}` with a status, or one such line in a stream that has begun."""
+"""How Ollama says no: `{"error": "text"}` with a status, or one such line in a stream that has begun.
+
+Only what is no route at all is told in plain text, as a server says it that knows nothing of the API.
+"""
 
 from math import ceil
 
@@ -7,7 +10,8 @@ import msgspec
 from dormouse_router.request import Refusal, Reply
 
 JSON = (b"content-type", b"application/json; charset=utf-8")
-
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_NO_ROUTE = ("unknown_url", "method_not_allowed")
 
 _BUSY = "server busy, please try again.  maximum pending requests exceeded"
 """Ollama's own words, with both spaces, for a queue that is full; its status is 503."""
@@ -17,6 +21,8 @@ def refuse(refusal: Refusal) -> Reply:
     """`refusal` as an answer of its own."""
     if refusal.status == 429:
         refusal = Refusal(503, f"{_BUSY}: {refusal.message}", retry_after=refusal.retry_after)
+    if refusal.code in _NO_ROUTE:
+        return Reply(refusal.status, refusal.message.encode() + b"\n", (TEXT,))
     headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
     if refusal.retry_after is not None:
         headers += ((b"retry-after", str(max(1, ceil(refusal.retry_after))).encode()),)

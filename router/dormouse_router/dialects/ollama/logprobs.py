@@ -5,15 +5,25 @@ from typing import Any
 Entry = dict[str, Any]
 
 
-def from_chunk(logprobs: dict[str, Any] | None, with_top: bool) -> list[Entry] | None:
-    """The entries of one chunk; None where there are none. `with_top`: the client asked for alternatives."""
+def from_chunk(logprobs: dict[str, Any] | None, top: int) -> list[Entry] | None:
+    """The entries of one chunk; None where there are none. `top`: how many alternatives the client asked for.
+
+    Engines put the token they chose first, however likely it was, and beside the others: here the likeliest come
+    first, and never more than were asked for.
+    """
     if not logprobs:
         return None
     entries = _chat(logprobs["content"]) if logprobs.get("content") else _completion(logprobs)
-    if not with_top:
-        for entry in entries:
-            entry.pop("top_logprobs", None)
+    for entry in entries:
+        if top:
+            entry["top_logprobs"] = sorted(entry["top_logprobs"], key=_least_likely_last)[:top]
+        else:
+            del entry["top_logprobs"]
     return entries or None
+
+
+def _least_likely_last(entry: Entry) -> float:
+    return -float(entry["logprob"])
 
 
 def _chat(content: list[dict[str, Any]]) -> list[Entry]:

@@ -42,6 +42,12 @@ class Name:
         return text.lower()
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether Ollama's clients take the tag for a place to look for the model."""
+        tag = self.tag.lower()
+        return tag in ("cloud", "local") or tag.endswith("-cloud")
+
+    @property
     def on_hub(self) -> bool:
         """Whether the name can be a hub's repository: an organisation and a name, and no foreign registry."""
         return bool(self.namespace) and not self.host

@@ -7,9 +7,13 @@ built-in < the route's < request. Options without a meaning here (threads, devic
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from dormouse_api.route import Defaults
 from dormouse_router.catalog.record import NOTHING
 from dormouse_router.dialects.ollama.errors import bad_request
+
+log = structlog.get_logger()
 
 DEFAULTS: dict[str, object] = {
     "temperature": 0.8,
@@ -74,6 +78,15 @@ _CHECKS: dict[str, _Check] = {
     "stop": _strings,
 }
 """The options that are checked. Those Ollama removed are still sent by old clients, in any type, and ignored."""
+_REMOVED = frozenset(
+    (
+        *("mirostat", "mirostat_eta", "mirostat_tau", "tfs_z", "penalize_newline", "numa"),
+        *("low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock"),
+    )
+)
+_told: set[str] = set()
+_MOST_TOLD = 100
+"""Unknown options that are logged, each once: clients choose their names."""
 _RENAMED = {"repeat_penalty": "repetition_penalty"}
 _SENT: dict[str, Callable[[float], float]] = {
     "temperature": lambda value: max(0.0, value),
@@ -113,11 +126,20 @@ def of_route(defaults: Defaults) -> dict[str, object]:
 
 def checked(options: Mapping[str, object] | None) -> dict[str, object]:
     """The options that are set and mean something here. Refusal 400 where one is of the wrong type."""
-    return {
-        name: _CHECKS[name](name, value)
-        for name, value in (options or {}).items()
-        if value is not None and name in _CHECKS
-    }
+    found = {}
+    for name, value in (options or {}).items():
+        check = _CHECKS.get(name)
+        if check is None:
+            _ignored(name)
+        elif value is not None:
+            found[name] = check(name, value)
+    return found
+
+
+def _ignored(name: str) -> None:
+    if name not in _REMOVED and name not in _told and len(_told) < _MOST_TOLD:
+        _told.add(name)
+        log.info("unknown option ignored", option=name[:64])
 
 
 def sampling(

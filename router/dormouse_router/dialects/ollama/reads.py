@@ -11,8 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
-from dormouse_router.dialects.ollama import derived, describe
+from dormouse_router.dialects.deletion import delete
+from dormouse_router.dialects.ollama import derived, describe, names
 from dormouse_router.dialects.ollama.answer import Clock
+from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import answer_json, look_up
 from dormouse_router.gateway import Gateway, ModelStore
@@ -23,7 +25,7 @@ VERSION = "0.33.0"
 _MAX_BODY = 64 * 1024
 _REFUSED = {
     "/api/push": "models are not pushed from here: publish the weights on the hub, then pull them",
-    "/api/blobs/{digest}": "blobs are not taken: publish the weights on the hub, then pull them",
+    "/api/blobs/{digest}": f"blobs are not taken: {derived.REFUSED['files']}",
 }
 
 
@@ -50,16 +52,24 @@ class Reading:
         return json_response({"models": sorted(entries, key=lambda entry: entry["modified_at"], reverse=True)})
 
     async def ps(self) -> Response:
-        """The models that are awake, or waking, and the routes over them, the longest-lived first."""
+        """The models that are awake, or waking, and the routes over them, the longest-lived first, under each name."""
         records = [record for record in self._gateway.models() if self._up(record)]
         ends = await asyncio.gather(*(self._gateway.awake_until(record) for record in records))
         now = self._clock.wall()
-        up = {record.key: describe.running(record, end, now) for record, end in zip(records, ends, strict=True)}
-        entries = list(up.values())
+        up = {record.key: (record, end) for record, end in zip(records, ends, strict=True)}
+        entries = [
+            describe.running(record, name, end, now)
+            for record, end in up.values()
+            for name in describe.names_listed(record)
+        ]
         for route, parent in self._derived():
             awake = next((up[record.key] for record in self._gateway.behind(route) if record.key in up), None)
             if awake is not None:
-                entries.append(derived.running(route, parent, awake))
+                record, end = awake
+                entries += [
+                    describe.running(record, name, end, now) | derived.own(route, parent)
+                    for name in derived.names_listed(route)
+                ]
         return json_response({"models": sorted(entries, key=lambda entry: entry["expires_at"], reverse=True)})
 
     def _up(self, record: Record) -> bool:
@@ -86,18 +96,10 @@ class Reading:
     async def delete(self, http: HttpRequest) -> Response:
         wish = decode(await _body(http.stream()), NameRequest)
         name = model_of(wish)
+        if names.parse(name) is None:
+            raise bad_request(f'name "{name}" is invalid')
         found = look_up(self._gateway, name)
-        if isinstance(found, Route):
-            await self._store.delete_route(found)
-            return Response(status_code=200)
-        users = [
-            r.full_name for r in self._gateway.routes() if r.namespace == found.namespace and found.name in r.models
-        ]
-        if users:
-            # Ollama keeps the layers that others share; here they would be left without weights
-            text = f"model '{name}' is what {', '.join(users)} answer with: delete these first"
-            raise Refusal(409, text, code="conflict")
-        await self._store.delete(found)
+        await delete(self._gateway, self._store, found, name)
         return Response(status_code=200)
 
     def routes(self) -> APIRouter:
@@ -140,7 +142,7 @@ async def _no_blob(digest: str) -> Response:
 
 def _refuser(words: str) -> Any:
     async def refused() -> Response:
-        raise Refusal(501, words)
+        raise Refusal(400, words, code="unsupported")
 
     return refused
 

@@ -77,7 +77,7 @@ class NameRequest(msgspec.Struct):
 
 
 class CreateRequest(NameRequest):
-    """What a Modelfile says. License, renderer, parser, requires and info are ignored: the weights' own hold."""
+    """What a Modelfile says. Renderer, parser, requires and info are ignored: the weights' own hold."""
 
     from_: str | None = msgspec.field(default=None, name="from")
     files: dict[str, Any] | None = None
@@ -87,6 +87,7 @@ class CreateRequest(NameRequest):
     system: str | None = None
     parameters: dict[str, Any] | None = None
     messages: list[Message] | None = None
+    license: str | list[str] | None = None
 
 
 class CopyRequest(msgspec.Struct):

@@ -1,6 +1,5 @@
-"""The routes that reach a model: chat, generate, embed. From the client's request through the gateway and back."""
+"""The routes on which a model talks: chat and generate. From the client's request through the gateway and back."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -8,16 +7,16 @@ import msgspec
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.complaints import words_of
-from dormouse_router.dialects.ollama import embeds, names, refit
+from dormouse_router.dialects.ollama import names, refit
 from dormouse_router.dialects.ollama.answer import Answer, Clock, Times
-from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds, timestamp
+from dormouse_router.dialects.ollama.durations import keep_alive, timestamp
 from dormouse_router.dialects.ollama.errors import JSON, bad_request, error_line, not_found
-from dormouse_router.dialects.ollama.requests import ChatRequest, EmbedRequest, GenerateRequest, decode, model_of
+from dormouse_router.dialects.ollama.requests import ChatRequest, GenerateRequest, decode, model_of
 from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
 from dormouse_router.dialects.provenance import tell
 from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.dialects.waiting import hold_seconds
-from dormouse_router.gateway import EMBEDDINGS, SESSION, Call, Gateway, Upstream, UpstreamCut
+from dormouse_router.gateway import SESSION, Call, Gateway, Upstream, UpstreamCut
 from dormouse_router.request import Refusal, Reply, Request
 
 DIALECT = "ollama"
@@ -56,6 +55,14 @@ async def answer_json(request: Request, fields: dict[str, Any]) -> None:
     await request.reply(Reply(200, msgspec.json.encode(fields), (JSON,)))
 
 
+async def load_only(gateway: Gateway, request: Request, record: Record, stay: float | None) -> None:
+    """What a request without a prompt is for: the model wakes, or with `stay` 0 may sleep."""
+    if stay == 0:
+        await gateway.unload(record)
+    else:
+        await gateway.load(record, stay, hold_seconds(request))
+
+
 class Serving:
     """The handlers; `clock` is the only time they know."""
 
@@ -70,10 +77,10 @@ class Serving:
         name = model_of(wish)
         record = find(self._gateway, name, request, body)
         tell(request, record)
-        need_text(record, name, "chat")
         if not wish.messages:
             await self._load(request, record, name, keep_alive(wish.keep_alive), chat=True)
             return
+        need_text(record, name, "chat")
         await self._serve(request, record, name, chat_plan(wish, record, name), arrived)
 
     async def generate(self, request: Request) -> None:
@@ -84,15 +91,15 @@ class Serving:
         name = model_of(wish)
         record = find(self._gateway, name, request, body)
         tell(request, record)
-        need_text(record, name, "generate")
         if not (wish.prompt or wish.images or wish.suffix):
             await self._load(request, record, name, keep_alive(wish.keep_alive), chat=False)
             return
+        need_text(record, name, "generate")
         await self._serve(request, record, name, generate_plan(wish, record, name), arrived)
 
     async def _load(self, request: Request, record: Record, name: str, stay: float | None, *, chat: bool) -> None:
         reason = "unload" if stay == 0 else "load"
-        await self._load_only(request, record, stay)
+        await load_only(self._gateway, request, record, stay)
         said: dict[str, Any] = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
         now = timestamp(self._clock.wall())
         await answer_json(request, {"model": name, "created_at": now, **said, "done": True, "done_reason": reason})
@@ -114,63 +121,6 @@ class Serving:
                 raise refit.refusal(upstream.status, words)
             plan = again
         raise bad_request("the input length exceeds the context length")
-
-    def embed(self, *, legacy: bool) -> Callable[[Request], Awaitable[None]]:
-        """POST /api/embed, or with `legacy` POST /api/embeddings: one prompt, its vector as the engine gives it."""
-
-        async def handler(request: Request) -> None:
-            arrived = self._clock.steady()
-            body = await request.body()
-            wish = decode(body, EmbedRequest)
-            name = model_of(wish)
-            record = find(self._gateway, name, request, body)
-            tell(request, record)
-            _need_embedding(record, name)
-            texts, stay = embeds.inputs(wish, legacy), keep_alive(wish.keep_alive)
-            if not texts:
-                await self._load_only(request, record, stay)
-                await answer_json(request, {"embedding": []} if legacy else {"model": name, "embeddings": []})
-                return
-            wanted = embeds.body(wish, record, texts)
-            call = Call(record, EMBEDDINGS, wanted, DIALECT, keep_alive=stay, request_id=request.request_id)
-            call.hold = hold_seconds(request)
-            vectors, held = await self._vectors(request, call)
-            if legacy:
-                await answer_json(request, {"embedding": vectors.ordered()[0]})
-                return
-            fields = {
-                "model": name,
-                "embeddings": [embeds.normalised(vector, wish.dimensions) for vector in vectors.ordered()],
-                "total_duration": nanoseconds(self._clock.steady() - arrived),
-                "load_duration": nanoseconds(held),
-                "prompt_eval_count": max(1, vectors.usage.prompt_tokens),
-            }
-            await answer_json(request, fields)
-
-        return handler
-
-    async def _load_only(self, request: Request, record: Record, stay: float | None) -> None:
-        if stay == 0:
-            await self._gateway.unload(record)
-        else:
-            await self._gateway.load(record, stay, hold_seconds(request))
-
-    async def _vectors(self, request: Request, call: Call) -> tuple[embeds.Vectors, float]:
-        async with self._gateway.open(call) as upstream:
-            tell(request, upstream.record, upstream.hold_seconds)
-            try:
-                body = await upstream.body()
-            except UpstreamCut as cut:
-                raise Refusal(502, str(cut)) from cut
-            if upstream.status >= 400:
-                raise _embed_refusal(upstream.status, words_of(body))
-            try:
-                vectors = msgspec.json.decode(body, type=embeds.Vectors)
-            except msgspec.DecodeError as error:
-                raise Refusal(502, f"the engine sent vectors that cannot be read: {error}") from error
-        if not vectors.data:
-            raise Refusal(502, "the engine sent no vectors")
-        return vectors, upstream.hold_seconds
 
 
 def _call(request: Request, record: Record, plan: Plan) -> Call:
@@ -210,15 +160,3 @@ async def _relay(request: Request, upstream: Upstream, answer: Answer, plan: Pla
         await request.start(200, list(NDJSON))
     await request.write(last)
     await request.end()
-
-
-def _need_embedding(record: Record, name: str) -> None:
-    known = record.status.capabilities
-    if known and "embedding" not in known:
-        raise bad_request(f'"{name}" does not support embedding')
-
-
-def _embed_refusal(status: int, words: str) -> Refusal:
-    if status == 400 and "context length" in words:
-        return bad_request("the input length exceeds the context length")
-    return refit.refusal(status, words)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.dialects.ollama import context, messages, options
+from dormouse_router.dialects.ollama import context, describe, messages, names, options
 from dormouse_router.dialects.ollama.durations import keep_alive
 from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import ChatRequest, Common, GenerateRequest, Message
@@ -33,7 +33,8 @@ class Plan:
     """False: reasoning the engine sends all the same is left out."""
     tagged: bool = False
     """The model may write its reasoning into its text, between tags."""
-    top_logprobs: bool = False
+    top_logprobs: int = 0
+    """Alternatives to each token that the client asked for."""
     quiet: bool = False
     """num_predict 0: the prompt is evaluated and nothing shown."""
     turns: tuple[context.Turn, ...] | None = None
@@ -65,10 +66,10 @@ def generate_plan(request: GenerateRequest, record: Record, name: str) -> Plan:
             raise bad_request("raw mode does not support template, system, or context")
         if request.images:
             raise bad_request("raw mode does not support images: leave raw out, or use /api/chat")
-    if request.template:
+    if request.template and request.template != describe.template(record):
         raise bad_request(
-            "template is not supported: set spec.engine.chatTemplate of the InferenceModel, "
-            "or send the finished prompt with raw"
+            "a template of the request's own is not taken, for the model's is loaded with its weights: leave it out, "
+            "set spec.engine.chatTemplate of the InferenceModel, or send the finished prompt with raw"
         )
     if request.images:
         _need(record, name, "vision")
@@ -105,8 +106,9 @@ def _plan(
         body["reasoning_effort"] = request.think
     if response_format := _format(request.format):
         body["response_format"] = response_format
+    top = _top(request.top_logprobs)
     if request.logprobs:
-        body |= _logprobs(request.top_logprobs or 0, templated)
+        body |= {"logprobs": True, "top_logprobs": top} if templated else {"logprobs": top}
     return Plan(
         path=CHAT if templated else COMPLETIONS,
         body=body,
@@ -115,7 +117,7 @@ def _plan(
         chat=chat,
         think=think,
         tagged=templated and "thinking" in (record.status.capabilities or ()),
-        top_logprobs=bool(request.top_logprobs),
+        top_logprobs=top,
         quiet=sampling.prompt_only,
         turns=turns,
         truncate=request.truncate is not False,
@@ -140,7 +142,9 @@ def _need(record: Record, name: str, capability: str) -> None:
     """Refusal 400 where the model is known not to be capable; nothing is known before it was inspected."""
     known = record.status.capabilities
     if known is not None and capability not in known:
-        raise bad_request(f'"{name}" does not support {capability}')
+        # the first is about the request, the others about the model, which Ollama names in full
+        shown = f'"{name}"' if capability == "thinking" else names.listed(name)
+        raise bad_request(f"{shown} does not support {capability}")
 
 
 def need_text(record: Record, name: str, verb: str) -> None:
@@ -172,10 +176,10 @@ def _format(wish: object) -> dict[str, Any] | None:
     raise bad_request('invalid format: expected "json" or a JSON Schema object')
 
 
-def _logprobs(top: int, templated: bool) -> dict[str, Any]:
-    if not 0 <= top <= _TOP_LOGPROBS:
+def _top(wish: int | None) -> int:
+    if not 0 <= (wish or 0) <= _TOP_LOGPROBS:
         raise bad_request("top_logprobs must be between 0 and 20")
-    return {"logprobs": True, "top_logprobs": top} if templated else {"logprobs": top}
+    return wish or 0
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:

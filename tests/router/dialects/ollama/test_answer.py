@@ -178,7 +178,7 @@ def test_logprobs_of_a_chat() -> None:
     first, last = run(plan(), stream)
     assert first["logprobs"] == [entry]
     assert "logprobs" not in last
-    [whole] = run(plan(stream=False, top_logprobs=True), stream)
+    [whole] = run(plan(stream=False, top_logprobs=1), stream)
     assert whole["logprobs"] == [{**entry, "top_logprobs": [entry]}]
 
 
@@ -188,9 +188,22 @@ def test_logprobs_of_a_completion() -> None:
         text("", "stop"),
         USAGE,
     )
-    [whole] = run(plan(stream=False, chat=False, top_logprobs=True), stream)
+    [whole] = run(plan(stream=False, chat=False, top_logprobs=5), stream)
     tops = [{"token": "a", "logprob": -1.0, "bytes": [97]}, {"token": "b", "logprob": -2.0, "bytes": [98]}]
     assert whole["logprobs"] == [{"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": tops}]
+
+
+def test_the_likeliest_alternatives_come_first_and_no_more_than_asked_for() -> None:
+    entries = [
+        {"token": token, "logprob": number, "bytes": None} for token, number in (("c", -3), ("a", -1), ("b", -2))
+    ]
+    content = [{"token": "c", "logprob": -3, "bytes": None, "top_logprobs": entries}]
+    stream = sse(delta(content="c", logprobs={"content": content}), delta("stop"), USAGE)
+    [whole] = run(plan(stream=False, top_logprobs=2), stream)
+    [entry] = whole["logprobs"]
+    assert (entry["token"], [top["token"] for top in entry["top_logprobs"]]) == ("c", ["a", "b"])
+    [whole] = run(plan(stream=False), stream)
+    assert "top_logprobs" not in whole["logprobs"][0]
 
 
 def test_prompt_only_shows_nothing() -> None:

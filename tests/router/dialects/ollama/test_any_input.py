@@ -94,7 +94,7 @@ def test_any_embedding(body: dict[str, Any], legacy: bool) -> None:
     def sent() -> bytes:
         request = decode(json.dumps(body).encode(), EmbedRequest)
         keep_alive(request.keep_alive)
-        return embeds.body(request, RECORD, embeds.inputs(request, legacy))
+        return embeds.body(request, RECORD, embeds.inputs(request, legacy), legacy)
 
     found = settled(sent)
     assert found is None or json.loads(found)["encoding_format"] == "float"

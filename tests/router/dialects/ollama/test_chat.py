@@ -129,11 +129,13 @@ async def test_any_content_type_will_do(client: httpx.AsyncClient, kind: str | N
         ("/api/chat", {**BODY, "keep_alive": "soon"}, 400, "invalid duration"),
         ("/api/chat", {**BODY, "think": True}, 400, '"tiny" does not support thinking'),
         ("/api/embed", {"model": "tiny", "input": "x"}, 400, '"tiny" does not support embedding'),
-        ("/api/push", {"model": "tiny"}, 501, "publish the weights on the hub"),
-        ("/api/create", {"model": "new", "files": {"a.gguf": "sha256:00"}}, 501, "create FROM them"),
+        ("/api/push", {"model": "tiny"}, 400, "publish the weights on the hub"),
+        ("/api/create", {"model": "new", "files": {"a.gguf": "sha256:00"}}, 400, "create FROM them"),
         ("/api/create", {"model": "new"}, 400, "neither 'from' or 'files' was specified"),
         ("/api/copy", {"source": "nobody", "destination": "b"}, 404, 'model "nobody" not found'),
-        ("/api/nonsense", {}, 404, "/api/nonsense"),
+        ("/api/embed", {"model": "nobody"}, 404, 'model "nobody" not found, try pulling it first'),
+        ("/api/embeddings", {"model": "nobody"}, 404, 'model "nobody" not found, try pulling it first'),
+        ("/api/chat", {**BODY, "top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
     ],
 )
 async def test_errors_are_ollamas(client: httpx.AsyncClient, path: str, body: Any, status: int, words: str) -> None:
@@ -170,8 +172,9 @@ async def test_embeddings(world: Stage, sdk: ollama.AsyncClient, make_engine: Ma
     assert [[round(x, 6) for x in vector] for vector in found.embeddings] == [[0.6, 0.8], [0.351123, 0.936329]]
     assert found.prompt_eval_count == 5
     assert (await sdk.embed(model="e5", input="a", dimensions=1)).embeddings == [[1.0]]
+    assert len((await sdk.embed(model="e5", input="a", dimensions=0)).embeddings[0]) == 2
     with pytest.raises(ollama.ResponseError, match="dimensions must be at least 1"):
-        await sdk.embed(model="e5", input="a", dimensions=0)
+        await sdk.embed(model="e5", input="a", dimensions=-1)
     legacy = await sdk.embeddings(model="e5", prompt="a")
     assert list(legacy.embedding) == [3.0, 4.0]
     assert (await sdk.embed(model="e5", input="")).embeddings == []

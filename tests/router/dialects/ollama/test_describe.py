@@ -51,7 +51,7 @@ def test_a_model_is_listed_under_its_name_and_aliases() -> None:
 )
 def test_an_entry_of_ps(device: str, ends: float | None, minimum: int, vram: int, expires: str) -> None:
     model = record(status=known_status(device=device), scaling={"minReplicas": minimum})
-    entry = describe.running(model, ends, 1_800_000_000.0)
+    entry = describe.running(model, "tiny-chat", ends, 1_800_000_000.0)
     assert (entry["size_vram"], entry["expires_at"], entry["context_length"]) == (vram, expires, 2048)
     assert (entry["name"], entry["size"], len(entry["digest"])) == ("tiny-chat:latest", 4_500_000, 64)
 

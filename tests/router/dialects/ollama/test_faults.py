@@ -102,7 +102,7 @@ async def test_a_chat_wakes_a_sleeping_model_and_counts_the_wait(
     whole = await sdk.chat(model="tiny", messages=HI, keep_alive="20m")
     assert whole.message.content == "Paris."
     assert 0 < (whole.load_duration or 0) <= (whole.total_duration or 0)
-    [running] = (await sdk.ps()).models
+    running = (await sdk.ps()).models[0]
     assert running.expires_at is not None
     assert 1190 < running.expires_at.timestamp() - time.time() <= 1200
 
@@ -113,8 +113,11 @@ async def test_load_and_unload(world: Stage, client: httpx.AsyncClient, make_eng
     loaded = (await client.post(path, json={"model": "tiny", "keep_alive": -1})).json()
     assert (loaded["done"], loaded["done_reason"], loaded["model"]) == (True, "load", "tiny")
     assert loaded.get("response", "") == "" == loaded.get("message", {}).get("content", "")
-    [running] = (await client.get("/api/ps")).json()["models"]
-    assert running["expires_at"] == "2318-01-01T00:00:00Z"
+    running = (await client.get("/api/ps")).json()["models"]
+    assert [(entry["name"], entry["expires_at"]) for entry in running] == [
+        ("tiny-chat:latest", "2318-01-01T00:00:00Z"),
+        ("tiny:latest", "2318-01-01T00:00:00Z"),
+    ]
     unloaded = (await client.post(path, json={"model": "tiny", "keep_alive": 0})).json()
     assert unloaded["done_reason"] == "unload"
     await until(lambda: world.cluster.writes[-1][2].ends <= time.time())

@@ -225,18 +225,33 @@ async def test_the_sdk_deletes(world: Stage, sdk: ollama.AsyncClient, client: ht
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "words"),
     [
-        ("GET", "/api/chat", 405),
-        ("POST", "/api/tags", 405),
-        ("GET", "/api/pull", 405),
-        ("GET", "/api/none", 404),
-        ("HEAD", f"/api/blobs/sha256:{'0' * 64}", 404),
-        ("POST", f"/api/blobs/sha256:{'0' * 64}", 501),
+        ("GET", "/api/chat", 405, "use POST"),
+        ("POST", "/api/tags", 405, "Method POST is not allowed"),
+        ("GET", "/api/pull", 405, "use POST"),
+        ("GET", "/api/none", 404, "GET /api/none"),
+        ("POST", "/api/me", 404, "POST /api/me"),
+        ("DELETE", "/api/user/keys/k", 404, "DELETE /api/user/keys/k"),
     ],
 )
-async def test_other_methods_and_paths(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+async def test_what_is_no_route_is_plain_text(
+    client: httpx.AsyncClient, method: str, path: str, status: int, words: str
+) -> None:
     answer = await client.request(method, path)
-    assert answer.status_code == status
-    if method != "HEAD":
-        assert list(answer.json()) == ["error"]
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/plain; charset=utf-8")
+    assert words in answer.text
+    assert "detail" not in answer.text
+
+
+async def test_no_blob_is_there_and_none_is_taken(client: httpx.AsyncClient) -> None:
+    path = f"/api/blobs/sha256:{'0' * 64}"
+    assert (await client.head(path)).status_code == 404
+    refused = await client.post(path, content=b"GGUF")
+    assert (refused.status_code, list(refused.json())) == (400, ["error"])
+    assert "publish the weights on the hub" in refused.json()["error"]
+
+
+async def test_a_name_that_is_none_cannot_be_deleted(client: httpx.AsyncClient) -> None:
+    answer = await client.request("DELETE", "/api/delete", json={"name": "a b"})
+    assert (answer.status_code, answer.json()) == (400, {"error": 'name "a b" is invalid'})

@@ -138,7 +138,7 @@ def test_raw_and_suffix_go_without_a_template() -> None:
         ({"options": []}, "invalid request"),
         ({"messages": "hi"}, "invalid request"),
         ({"messages": [{"role": "user", "content": 7}]}, "invalid request"),
-        ({"messages": [{"role": "user", "content": "x", "images": [PNG]}]}, '"tiny" does not support vision'),
+        ({"messages": [{"role": "user", "content": "x", "images": [PNG]}]}, "tiny:latest does not support vision"),
         ({"tools": [{"type": "function"}]}, "each of tools must be"),
         ({"stream": "yes"}, "invalid request"),
     ],
@@ -156,9 +156,9 @@ def test_bad_chats_are_refused(fields: dict[str, Any], words: str) -> None:
         ({"raw": True, "system": "x"}, "raw mode does not support template, system, or context"),
         ({"raw": True, "template": "x"}, "raw mode does not support template, system, or context"),
         ({"raw": True, "images": [PNG]}, "raw mode does not support images"),
-        ({"template": "{{ .Prompt }}"}, "template is not supported"),
-        ({"suffix": "x"}, '"tiny" does not support insert'),
-        ({"images": [PNG]}, '"tiny" does not support vision'),
+        ({"template": "{{ .Prompt }}"}, "a template of the request's own is not taken"),
+        ({"suffix": "x"}, "tiny:latest does not support insert"),
+        ({"images": [PNG]}, "tiny:latest does not support vision"),
         ({"context": [1, 2, 3]}, "context was not made by this server"),
         ({"prompt": ["a"]}, "invalid request"),
     ],
@@ -189,7 +189,7 @@ def test_bodies_that_are_no_request(body: bytes, words: str) -> None:
 
 
 def test_tools_need_a_model_that_knows_them_and_nothing_is_refused_before_it_was_inspected() -> None:
-    with pytest.raises(Refusal, match='"tiny" does not support tools'):
+    with pytest.raises(Refusal, match="tiny:latest does not support tools"):
         chat(with_capabilities("completion"), tools=[TOOL])
     assert chat(record(status={}), tools=[TOOL], think=True).body["tools"] == [TOOL]
 
