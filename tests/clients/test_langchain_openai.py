@@ -1,0 +1,68 @@
+"""LangChain over OpenAI's API: its own conformance suites (langchain-tests), run against the router."""
+
+from typing import Any
+
+import pytest
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+
+from tests.clients.world import CHAT, EMBED, SEE, World
+
+
+class TestChat(ChatModelIntegrationTests):
+    """Chat completions."""
+
+    @pytest.fixture(autouse=True)
+    def reach(self, router: World, images: None) -> None:
+        self.router = router
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatOpenAI
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": SEE, "base_url": self.router.openai, "api_key": "none", "max_retries": 0, "stream_usage": True}
+
+    @property
+    def model_override_value(self) -> str:
+        return CHAT
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_image_urls(self) -> bool:
+        return True
+
+    @property
+    def supports_image_tool_message(self) -> bool:
+        return True
+
+
+class TestEmbeddings(EmbeddingsIntegrationTests):
+    """Vectors, asked for as text: its tokenizer is OpenAI's, and no model of ours has that."""
+
+    @pytest.fixture(autouse=True)
+    def reach(self, router: World) -> None:
+        self.router = router
+
+    @property
+    def embeddings_class(self) -> type[Embeddings]:
+        return OpenAIEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, Any]:
+        return {
+            "model": EMBED,
+            "base_url": self.router.openai,
+            "api_key": "none",
+            "check_embedding_ctx_length": False,
+        }
