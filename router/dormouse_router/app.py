@@ -10,11 +10,13 @@ from typing import cast
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response
 
 from dormouse_router.asgi import Receive, Scope, Send
+from dormouse_router.openapi import pages
 from dormouse_router.request import Dialect, Refusal, Reply
 
 log = structlog.get_logger()
@@ -30,13 +32,21 @@ class App:
     """The router's client-facing ASGI application."""
 
     def __init__(self, dialects: Sequence[Dialect]) -> None:
-        self._dialects = sorted(dialects, key=lambda dialect: len(dialect.prefix), reverse=True)
-        self._hot = {path for dialect in dialects for path in (*dialect.posts, *dialect.starts)}
+        self.dialects = sorted(dialects, key=lambda dialect: len(dialect.prefix), reverse=True)
+        self._hot = {path for dialect in dialects for path in (*dialect.posts, *dialect.starts, *dialect.forms)}
+        self._routers = [pages.router(), *(cast("APIRouter", dialect.router) for dialect in self.dialects)]
+        self._also = {(route.path, method) for route in self.routes for method in route.methods or ()}
+        """What the framework answers, on hot paths too."""
         self.lives = Lives()
         self._rest = self._framework()
 
+    @property
+    def routes(self) -> list[APIRoute]:
+        """Those of the framework: everything but the hot paths."""
+        return [route for router in self._routers for route in router.routes if isinstance(route, APIRoute)]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in self._hot:
+        if scope["path"] in self._hot and (scope["path"], scope["method"]) not in self._also:
             await self._wrong_method(scope, send)
             return
         try:
@@ -46,29 +56,42 @@ class App:
 
     def words(self, path: str, refusal: Refusal) -> Reply:
         """`refusal` in the dialect of `path`."""
-        return next(dialect for dialect in self._dialects if path.startswith(dialect.prefix)).refuse(refusal)
+        return next(dialect for dialect in self.dialects if path.startswith(dialect.prefix)).refuse(refusal)
 
     async def _wrong_method(self, scope: Scope, send: Send) -> None:
-        reply = self.words(scope["path"], _method_not_allowed(scope["method"], "POST"))
-        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), (b"connection", b"close")]
+        allowed = self._allowed(scope["path"])
+        reply = self.words(scope["path"], _method_not_allowed(scope["method"], allowed))
+        length = (b"content-length", b"%d" % len(reply.body))
+        headers = [*reply.headers, (b"allow", allowed.encode()), length, (b"connection", b"close")]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
 
+    def _allowed(self, path: str) -> str:
+        """The methods of `path`, as a 405 has to tell them (RFC 9110)."""
+        methods = {"POST"} if path in self._hot else set()
+        for route in self.routes:
+            if route.path_regex.match(path):
+                methods |= route.methods or set()
+        return ", ".join(sorted(methods))
+
     def _framework(self) -> FastAPI:
-        app = FastAPI(title="Dormouse", docs_url="/docs", redoc_url=None, openapi_url="/openapi.json")
-        for dialect in self._dialects:
-            app.include_router(cast("APIRouter", dialect.router))
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        for router in self._routers:
+            app.include_router(router)
 
         async def refused(request: StarletteRequest, error: Exception) -> Response:
-            return self._response(request, _as_refusal(error, request))
+            if isinstance(error, HTTPException) and error.status_code == 405:
+                allowed = self._allowed(request.url.path)
+                return self._response(request, _method_not_allowed(request.method, allowed), {"allow": allowed})
+            return self._response(request, _as_refusal(error, request), {})
 
         for kind in (Refusal, HTTPException, RequestValidationError, Exception):
             app.add_exception_handler(kind, refused)
         return app
 
-    def _response(self, request: StarletteRequest, refusal: Refusal) -> Response:
+    def _response(self, request: StarletteRequest, refusal: Refusal, more: dict[str, str]) -> Response:
         reply = self.words(request.url.path, refusal)
-        headers = {name.decode(): value.decode() for name, value in reply.headers}
+        headers = {name.decode(): value.decode() for name, value in reply.headers} | more
         return Response(b"" if request.method == "HEAD" else reply.body, reply.status, headers)
 
 
@@ -90,8 +113,6 @@ def _as_refusal(error: Exception, request: StarletteRequest) -> Refusal:
         return Refusal(400, f"Invalid {where or 'body'}: {first['msg']}.", code="invalid_value", param=where or None)
     if not isinstance(error, HTTPException):
         return bug()
-    if error.status_code == 405:
-        return _method_not_allowed(request.method, (error.headers or {}).get("Allow", "another one"))
     if error.status_code == 404:
         text = f"Unknown request URL: {request.method} {request.url.path}. See /docs for what there is."
         return Refusal(404, text, code="unknown_url")

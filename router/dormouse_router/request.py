@@ -157,9 +157,10 @@ class Dialect:
 
     `posts`: exact path → handler, for POST routes that stream or are hot. A handler may raise Refusal before
     `start`; afterwards it must end its stream itself, in-band. `starts`: the same for those that need no task while the
-    model is awake. `router`: a fastapi.APIRouter for the rest (reads,
-    lists, DELETE, HEAD; a Refusal raised there is worded by `refuse` as well). `prefix`: unknown paths, wrong methods
-    and crashes below it are worded by `refuse`; the longest prefix wins and OpenAI has "".
+    model is awake; `forms`: those of them whose bodies are forms, which need not be UTF-8. `router`: a
+    fastapi.APIRouter for the rest (reads, lists, DELETE, HEAD; a Refusal raised there is worded by `refuse` as well).
+    `prefix`: unknown paths, wrong methods and crashes below it are worded by `refuse`; the longest prefix wins and
+    OpenAI has "".
     """
 
     prefix: str
@@ -167,5 +168,6 @@ class Dialect:
     posts: Mapping[str, Handler]
     router: object
     starts: Mapping[str, Starter] = field(default_factory=dict)
+    forms: Mapping[str, Starter] = field(default_factory=dict)
     drain: Callable[[float], Awaitable[None]] | None = None
     """Called when the router stops: what it does for nobody who waits is to end within so many seconds."""

@@ -82,9 +82,11 @@ SETTINGS = Settings(host="127.0.0.1", port=0, ops_port=0, pod_name="router-1", d
 
 
 @contextlib.asynccontextmanager
-async def stage(keeping: Keeping | None = None, **settings: Any) -> AsyncIterator[Stage]:
+async def stage(
+    keeping: Keeping | None = None, cluster: FakeCluster | None = None, **settings: Any
+) -> AsyncIterator[Stage]:
     """A running router, listed and ready."""
-    made = Stage(replace(SETTINGS, **settings), keeping=keeping)
+    made = Stage(replace(SETTINGS, **settings), cluster, keeping)
     running = asyncio.create_task(made.router.run(made.stop))
     try:
         async with asyncio.timeout(DEADLINE):

@@ -1,0 +1,64 @@
+"""OpenAI's routes."""
+
+from dataclasses import replace
+
+from dormouse_router.openapi import headers
+from dormouse_router.openapi.parts import (
+    EVENTS,
+    JSON,
+    Answer,
+    Family,
+    Operation,
+    any_of,
+    path_parameter,
+    ref,
+)
+
+FAMILY = Family(
+    "OpenAI",
+    "OpenAI's API, for its SDKs and whatever else speaks it. Names of models are exact. A model that sleeps "
+    "wakes while the call waits.",
+    "OpenAIError",
+)
+_EITHER = replace(FAMILY, error="ModelError")
+"""Whose error it is, the header `anthropic-version` decides."""
+_NAME = path_parameter(
+    "name", "A name of the model. It may hold slashes, escaped (%2F) or not.", {"type": "string", "minLength": 1}
+)
+_WHOLE = "The whole answer, or with `stream` its events; an error after the first one is the last event."
+
+
+def _call(path: str, summary: str, body: str, answer: str, event: str = "") -> Operation:
+    contents = {JSON: ref(answer)} | ({EVENTS: ref(event)} if event else {})
+    ok = Answer(_WHOLE if event else "The answer.", contents, headers.PROVENANCE)
+    parameters = headers.STREAMED if event else headers.CALL
+    return Operation(FAMILY, "post", path, summary, {200: ok}, (*headers.CALLS, 422), "", body, parameters)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    _call("/v1/chat/completions", "Chat", "OpenAIChat", "OpenAIChatAnswer", "OpenAIChatChunk"),
+    _call("/v1/completions", "Complete a text", "OpenAICompletion", "OpenAICompletionAnswer", "OpenAICompletionAnswer"),
+    _call("/v1/embeddings", "Embed texts", "OpenAIEmbedding", "OpenAIEmbeddings"),
+    Operation(
+        _EITHER,
+        "get",
+        "/v1/models",
+        "List models and routes",
+        {200: Answer("All of them.", {JSON: any_of(ref("OpenAIModels"), ref("AnthropicModels"))})},
+        headers.READ,
+        "Asleep or awake: listing wakes nothing. With the header `anthropic-version` the list is Anthropic's.",
+        parameters=("anthropic-version",),
+        head=True,
+    ),
+    Operation(
+        _EITHER,
+        "get",
+        "/v1/models/{name}",
+        "Show a model",
+        {200: Answer("It.", {JSON: any_of(ref("OpenAIModel"), ref("AnthropicModel"))})},
+        (*headers.READ, 404, 503),
+        parameters=("anthropic-version",),
+        own=(_NAME,),
+        head=True,
+    ),
+)

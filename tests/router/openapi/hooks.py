@@ -1,0 +1,44 @@
+"""What schemathesis is taught here: the pieces of a stream are judged, too. Loaded by it, in a process of its own."""
+
+import functools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import schemathesis
+
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+
+
+@schemathesis.check
+def pieces_conformance(ctx: Any, response: Any, case: Any) -> None:
+    """Every event of a stream has data, and every line is an object, as the document says."""
+    media = response.headers.get("content-type", [""])[0].partition(";")[0].strip()
+    answers = case.operation.definition.raw["responses"]
+    if media not in (EVENTS, LINES) or str(response.status_code) not in answers:
+        return
+    schema = answers[str(response.status_code)]["content"][media]["schema"]
+    if media == EVENTS and "contentSchema" in schema.get("properties", {}).get("data", {}):
+        schema = schema["properties"]["data"]["contentSchema"]
+    judge = _validator(json.dumps(schema, sort_keys=True), json.dumps(case.operation.schema.raw_schema["components"]))
+    for piece in (_data if media == EVENTS else _lines)(response.content):
+        judge.validate(json.loads(piece))
+
+
+@functools.lru_cache(maxsize=100)
+def _validator(schema: str, components: str) -> Any:
+    return jsonschema_rs.Draft202012Validator({**json.loads(schema), "components": json.loads(components)})
+
+
+def _data(content: bytes) -> Iterator[bytes]:
+    assert content.endswith(b"\n\n"), "a stream that does not end with a whole event"
+    for event in content.split(b"\n\n")[:-1]:
+        data = [line.removeprefix(b"data:").strip() for line in event.split(b"\n") if line.startswith(b"data:")]
+        if data and data != [b"[DONE]"]:
+            yield b"\n".join(data)
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    assert content.endswith(b"\n"), "a stream that does not end with a whole line"
+    yield from content.splitlines()

@@ -1,0 +1,68 @@
+"""A router that can answer everything: models that are awake, one that wakes when it is called, a route, a pull."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from dormouse_api.lease import Wish
+from dormouse_api.names import LABEL_MODEL, runtime_name
+from dormouse_router.cluster import Object, Resource
+from tests.engine.engine import scripted
+from tests.router.dialects.records import known_status, model
+from tests.router.fakes import FakeCluster, Stage, slice_of, stage, until
+
+CHAT, VECTORS, SLEEPING, ROUTE = "tiny", "vectors", "drowsy", "both"
+ALL_ABILITIES = ["completion", "tools", "thinking", "embedding"]
+
+
+class Obliging(FakeCluster):
+    """An API server with an operator behind it that has every model ready at once, and awake when it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ports: dict[str, int] = {}
+        """The engine of each model; one that is pulled later gets that of CHAT, which then answers for a name it does
+        not know: 404."""
+        self.on_lease_write = self._rouse
+
+    async def create_model(self, namespace: str, name: str, spec: Object) -> None:
+        await super().create_model(namespace, name, spec)
+        made = model(name, namespace=namespace, status=known_status())
+        self.put(Resource.MODELS, made | {"spec": spec})
+
+    def _rouse(self, namespace: str, lease: str, wish: Wish) -> None:
+        if wish.ends <= time.time():
+            return
+        found = next((name for ns, name in self.objects[Resource.MODELS] if runtime_name(name) == lease), None)
+        if found is not None:
+            self.put(Resource.SLICES, slice_of(found, self.ports.get(found, self.ports[CHAT]), namespace=namespace))
+
+    async def delete_model(self, namespace: str, name: str, uid: str) -> None:
+        await super().delete_model(namespace, name, uid)
+        for key, obj in list(self.objects[Resource.SLICES].items()):
+            if (key[0], obj["metadata"]["labels"][LABEL_MODEL]) == (namespace, name):
+                self.remove(Resource.SLICES, *key)
+        if name in self.ports:
+            self.offer(name)
+
+    def offer(self, name: str) -> None:
+        """A model that can do everything; it is made again whenever a client deletes it."""
+        self.add_model(model(name, status=known_status(capabilities=ALL_ABILITIES), scaling={"holdSeconds": 5}))
+        if name != SLEEPING:
+            self.put(Resource.SLICES, slice_of(name, self.ports[name]))
+
+
+@contextlib.asynccontextmanager
+async def world(**settings: Any) -> AsyncIterator[Stage]:
+    """The router, its models and their engines."""
+    cluster = Obliging()
+    async with contextlib.AsyncExitStack() as stack:
+        for name in (CHAT, VECTORS, SLEEPING):
+            engine = await stack.enter_async_context(scripted(name, media=True))
+            cluster.ports[name] = engine.port
+            cluster.offer(name)
+        cluster.add_route(ROUTE, (CHAT, 1), (VECTORS, 1))
+        made = await stack.enter_async_context(stage(cluster=cluster, **settings))
+        await until(lambda: made.endpoints(CHAT) == 1 and made.endpoints(VECTORS) == 1)
+        yield made
