@@ -18,6 +18,10 @@ UNKNOWN_MODEL = f"{PREFIX}_unknown_model_requests_total"
 TOKENS = f"{PREFIX}_tokens_total"  # labels: model, kind (prompt, completion)
 ROUTE_REQUESTS = f"{PREFIX}_route_requests_total"  # labels: route, variant (that answered), code
 ROUTE_FALLBACKS = f"{PREFIX}_route_fallbacks_total"  # labels: route, variant (that could not serve)
+# of /metrics/gpu, beside those of the runtime below: what engines tell of themselves
+ENGINE_CACHE_USED = f"{PREFIX}_engine_kv_cache_used_ratio"  # labels: model, host
+ENGINE_RUNNING = f"{PREFIX}_engine_requests_running"  # labels: model, host
+ENGINE_WAITING = f"{PREFIX}_engine_requests_waiting"  # labels: model, host
 # operator
 RECONCILES = f"{PREFIX}_operator_reconciles_total"  # labels: result
 RECONCILE_SECONDS = f"{PREFIX}_operator_reconcile_duration_seconds"

@@ -230,6 +230,8 @@ class Scaling(ApiObject):
     wait_comments: WaitComments = WaitComments.AUTO
     """Whether a streamed request that waits is sent comments (in Anthropic's dialect: pings) with stage and estimate.
     Off: for clients that choke on them. Auto: as the router is set. A request's own header goes first."""
+    preload: bool | None = None
+    """Start the model once when its weights have come, before anybody calls; from then on it sleeps as any other."""
 
 
 class InferenceModelSpec(ApiObject):

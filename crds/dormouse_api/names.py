@@ -31,6 +31,9 @@ COMPONENT_QUANTIZE = "quantize"
 COMPONENT_RUNTIME = "runtime"
 COMPONENT_WEIGHTS = "weights"
 
+ANNOTATION_RESTARTED = f"{GROUP}/restartedAt"
+"""On a model's Lease: a MicroTime; the operator takes it over into the pod template, so a later one replaces every
+runtime pod. On the Lease, because routers may write nothing else of a model's."""
 ANNOTATION_SERVED_NAMES = f"{GROUP}/served-names"
 
 PORT_SERVING = 8000

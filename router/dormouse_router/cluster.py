@@ -3,7 +3,7 @@
 Knows no client library, so everything but `kube.py` can be tested without one.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -79,6 +79,10 @@ class Cluster(Protocol):
 
     async def patch_lease(self, namespace: str, name: str, spec: Object, version: str) -> LeaseState:
         """Write `spec`; ClusterError 409 when the Lease is no longer at `version`."""
+        ...
+
+    async def annotate_lease(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Set these annotations of the Lease, whatever its version."""
         ...
 
     async def create_model(self, namespace: str, name: str, spec: Object) -> None: ...

@@ -95,6 +95,10 @@ class Kube:
         query = {"fieldManager": FIELD_MANAGER}
         return _lease(await self._json("PATCH", _lease_path(namespace, name), query, body, MERGE))
 
+    async def annotate_lease(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        body = {"metadata": {"annotations": dict(annotations)}}
+        await self._json("PATCH", _lease_path(namespace, name), {"fieldManager": FIELD_MANAGER}, body, MERGE)
+
     async def create_model(self, namespace: str, name: str, spec: Object) -> None:
         await self._create(Resource.MODELS, MODEL_KIND, {"name": name, "namespace": namespace}, spec)
 

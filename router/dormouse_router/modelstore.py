@@ -5,9 +5,11 @@ Owns the policy (is pulling, is deleting allowed here) and what the API server's
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Callable
 
 from dormouse_api.model import InferenceModelSpec
+from dormouse_api.names import ANNOTATION_RESTARTED, runtime_name
 from dormouse_api.route import InferenceRouteSpec
 from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.record import Key, Record
@@ -34,6 +36,13 @@ class Models:
         if not self._settings.pull:
             text = "Pulling models through the API is switched off here: ask the administrator to create it."
             raise Refusal(403, text, code="pull_forbidden")
+        if not allowed(spec.source.uri, self._settings.pull_sources):
+            text = (
+                f"Pulling {spec.source.uri} is not allowed here: clients may pull "
+                f"{', '.join(self._settings.pull_sources)}; the administrator allows more "
+                "(DORMOUSE_PULL_SOURCES, chart: router.pullSources)."
+            )
+            raise Refusal(403, text, code="source_forbidden", param="model")
         try:
             await self._cluster.create_model(namespace or self.default_namespace, name, spec.wire())
         except ClusterError as error:
@@ -45,6 +54,15 @@ class Models:
             raise Refusal(403, text, code="delete_forbidden")
         try:
             await self._cluster.delete_model(record.namespace, record.name, record.uid)
+        except ClusterError as error:
+            raise _refusal(error, record.name) from error
+
+    async def reload(self, record: Record, at: str) -> None:
+        if not self._settings.reload:
+            text = "Reloading models through the API is switched off here: ask the administrator to restart it."
+            raise Refusal(403, text, code="reload_forbidden")
+        try:
+            await self._cluster.annotate_lease(record.namespace, runtime_name(record.name), {ANNOTATION_RESTARTED: at})
         except ClusterError as error:
             raise _refusal(error, record.name) from error
 
@@ -93,6 +111,12 @@ class Models:
                 await change
             finally:
                 change.cancel()
+
+
+def allowed(uri: str, patterns: tuple[str, ...]) -> bool:
+    """Whether clients may pull `uri`: one of `patterns` is it, with * for any text; without patterns any."""
+    wild = (".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
+    return not patterns or any(re.fullmatch(pattern, uri) for pattern in wild)
 
 
 def _refusal(error: ClusterError, name: str) -> Refusal:

@@ -20,10 +20,12 @@ from dormouse_router.dataplane.plane import DataPlane
 from dormouse_router.dialects import all_dialects
 from dormouse_router.hot import Hot
 from dormouse_router.http11 import Connection
+from dormouse_router.inside import Inside
 from dormouse_router.keeping import Keeping
 from dormouse_router.listener import Listener
 from dormouse_router.modelstore import Models
 from dormouse_router.ops import Ops
+from dormouse_router.recent import Recent
 from dormouse_router.settings import Settings
 from dormouse_router.turns import Turn
 
@@ -35,12 +37,14 @@ OPS_SECONDS = 1.0
 class Router:
     """A router on `cluster` that keeps in `keeping`. `port` and `ops_port` say where it listens once started."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, keeping: Keeping) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, keeping: Keeping, recent: Recent | None = None) -> None:
+        """`recent`: what went wrong of late, where the log remembers it."""
         self.settings = settings
         self.catalog = Catalog()
         self.plane = DataPlane(self.catalog, cluster, settings)
         store = Models(cluster, self.catalog, settings)
-        dialects = all_dialects(self.plane, store, settings, keeping)
+        self.inside = Inside(self.plane, self, recent or Recent())
+        dialects = all_dialects(self.plane, store, settings, keeping, self.inside)
         self._dialects = dialects
         self.app = App(dialects)
         self._hot = Hot(dialects, self.app, settings)
@@ -89,6 +93,7 @@ class Router:
             await asyncio.sleep(self.settings.drain_delay)
             await self._drain(self.settings.drain_seconds)
             await self.plane.close()
+            await self.inside.scraper.close()
             await self._ops.stop(OPS_SECONDS)
 
     async def _drain(self, seconds: float) -> None:
@@ -100,6 +105,7 @@ class Router:
     async def _background(self) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(watcher.run()) for watcher in self.watchers]
         tasks.append(asyncio.create_task(self.plane.pool.sweep()))
+        tasks.append(asyncio.create_task(self.inside.pulse.beat()))
         for task in tasks:
             task.add_done_callback(_report)
         try:

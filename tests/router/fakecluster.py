@@ -6,7 +6,7 @@ order.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from dormouse_api.lease import FOREVER, Wish, micro_time, read_wish
@@ -102,6 +102,8 @@ class FakeCluster:
         """Raised by every call while set; open watches break off."""
         self.created: list[tuple[str, str, Object]] = []
         self.deleted: list[tuple[str, str]] = []
+        self.annotations: dict[tuple[str, str], dict[str, str]] = {}
+        """Of leases, by (namespace, lease)."""
         self._version = 100
         self._log: list[tuple[int, Resource, Event]] = []
         self._oldest = 0
@@ -204,6 +206,12 @@ class FakeCluster:
         if self.on_lease_write is not None:
             self.on_lease_write(namespace, name, wish)
         return LeaseState(str(current + 1), wish)
+
+    async def annotate_lease(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        self._check()
+        if (namespace, name) not in self.leases:
+            raise ClusterError(404, f"leases {name} not found", "NotFound")
+        self.annotations.setdefault((namespace, name), {}).update(annotations)
 
     async def create_model(self, namespace: str, name: str, spec: Object) -> None:
         self._check()

@@ -6,6 +6,7 @@ replaces everything it covers, because a watch that starts anew tells of no dele
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import TypeVar
@@ -18,6 +19,7 @@ from dormouse_router.catalog.catalog import Address, Catalog
 from dormouse_router.catalog.record import Key, Record, record_from
 from dormouse_router.catalog.routes import Route, route_from
 from dormouse_router.cluster import Cluster, ClusterError, Event, Expired, Object, Resource
+from dormouse_router.insight import Watching
 
 Read = TypeVar("Read", Record, Route)
 log = structlog.get_logger()
@@ -26,6 +28,8 @@ NOT_THERE = (403, 404)
 """Routes that cannot be listed keep no model from being served: an older installation has no such kind, or grants none
 (Helm never upgrades CRDs)."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+A_MOMENT = 15.0
+"""Longer than the longest pause and a try to connect: a watch that has been well for so long is well."""
 
 
 class Watcher:
@@ -45,6 +49,15 @@ class Watcher:
         self._count = count
         self.synced = asyncio.Event()
         """Set once the first list is in the catalogue."""
+        self._heard = self._broke = 0.0
+        self._error = ""
+
+    def state(self) -> Watching:
+        """How the watch is doing."""
+        now = time.monotonic()
+        silent = now - self._heard if self._heard else None
+        error = self._error if now - self._broke < A_MOMENT else ""
+        return Watching(self._resource.value, self._namespace, self.synced.is_set(), silent, error)
 
     async def run(self) -> None:
         """For ever: survives every outage of the API server."""
@@ -58,6 +71,7 @@ class Watcher:
             except Expired:
                 version = ""
             except ClusterError as error:
+                self._broke, self._error = time.monotonic(), str(error)
                 log.warning("watch interrupted", resource=self._resource.value, status=error.status, error=str(error))
                 if self._resource is Resource.ROUTES and error.status in NOT_THERE:
                     self.synced.set()
@@ -68,6 +82,7 @@ class Watcher:
 
     async def _list(self) -> str:
         listing = await self._cluster.list(self._resource, self._namespace)
+        self._heard = time.monotonic()
         self._count(self._resource.value)
         if self._resource is Resource.MODELS:
             self._catalog.replace(_read(listing.items, record_from), self._namespace)
@@ -81,7 +96,7 @@ class Watcher:
     async def _follow(self, version: str) -> str:
         async with aclosing(self._cluster.watch(self._resource, self._namespace, version)) as events:
             async for event in events:
-                version = event.version
+                version, self._heard = event.version, time.monotonic()
                 if event.kind != "BOOKMARK":
                     self._count(self._resource.value)
                     self._apply(event)

@@ -6,17 +6,20 @@ from dormouse_router.dialects.ollama import mount as ollama
 from dormouse_router.dialects.openai import mount as openai
 from dormouse_router.dialects.openai.responses import mount as responses
 from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.insight import Insight
 from dormouse_router.keeping import Keeping
 from dormouse_router.request import Dialect
 from dormouse_router.settings import Settings
 
 
-def all_dialects(gateway: Gateway, store: ModelStore, settings: Settings, keeping: Keeping) -> list[Dialect]:
+def all_dialects(
+    gateway: Gateway, store: ModelStore, settings: Settings, keeping: Keeping, insight: Insight
+) -> list[Dialect]:
     """Every dialect this router speaks."""
     return [
         openai.dialect(gateway, store, settings),
         responses.dialect(gateway, settings, keeping),
         ollama.dialect(gateway, store),
         anthropic.dialect(gateway, settings),
-        *native.dialects(gateway, store, keeping),
+        *native.dialects(gateway, store, keeping, insight),
     ]

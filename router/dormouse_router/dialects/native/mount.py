@@ -2,18 +2,27 @@
 
 from fastapi import APIRouter
 
-from dormouse_router.dialects.native.routes import Native, refuse
+from dormouse_router.dialects.native.answers import refuse
+from dormouse_router.dialects.native.pull import Pulling
+from dormouse_router.dialects.native.reload import Reloading
+from dormouse_router.dialects.native.routes import Native
+from dormouse_router.dialects.native.watching import Watching
 from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.insight import Insight
 from dormouse_router.keeping import Keeping
 from dormouse_router.request import Dialect
 
 
-def dialects(gateway: Gateway, store: ModelStore, keeping: Keeping) -> list[Dialect]:
+def dialects(gateway: Gateway, store: ModelStore, keeping: Keeping, insight: Insight) -> list[Dialect]:
     """The native API over `gateway`."""
-    native = Native(gateway, store)
+    native, watching = Native(gateway, store), Watching(gateway, insight)
+    reloading = Reloading(gateway, store, insight)
     return [
-        Dialect(prefix="/pull", refuse=refuse, posts={"/pull": native.pull}, router=APIRouter()),
+        Dialect(prefix="/pull", refuse=refuse, posts={"/pull": Pulling(gateway, store).pull}, router=APIRouter()),
         Dialect(prefix="/jobs", refuse=refuse, posts={}, router=native.routes()),
+        Dialect(prefix="/models", refuse=refuse, posts={}, router=reloading.routes()),
+        Dialect(prefix="/status", refuse=refuse, posts={}, router=watching.routes()),
         Dialect(prefix="/health", refuse=refuse, posts={}, router=APIRouter()),
+        Dialect(prefix="/diag", refuse=refuse, posts={}, router=APIRouter()),
         Dialect(prefix="/metrics", refuse=refuse, posts={}, router=APIRouter()),
     ]

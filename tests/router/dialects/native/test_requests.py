@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from dormouse_router.dialects.creation import Wanted
-from dormouse_router.dialects.native.requests import decode, model_for
+from dormouse_router.dialects.native.requests import decode, model_for, refuse_impossible
 from dormouse_router.request import Refusal
+from tests.router.dialects.records import known_status, record
 
 
 def ask(**fields: Any) -> Wanted:
@@ -29,6 +30,17 @@ def ask(**fields: Any) -> Wanted:
         ({"model": "org/name", "quantization": "no"}, "org-name-none", {"quantization": "none"}),
         ({"model": "org/name", "quantization": False}, "org-name-none", {"quantization": "none"}),
         ({"model": "org/name", "quantization": None}, "org-name", {"quantization": "auto"}),
+        ({"model": "org/name", "quantize": "auto"}, "org-name", {"quantization": "auto"}),
+        ({"model": "org/name", "quantize": "q4"}, "org-name-int4", {"quantization": "int4"}),
+        ({"model": "org/name", "quantize": "fp16"}, "org-name-none", {"quantization": "none"}),
+        ({"model": "org/name", "quantize": "int8"}, "org-name-int8", {"quantization": "int8"}),
+        ({"model": "org/name", "quantize": "int4"}, "org-name-int4", {"quantization": "int4"}),
+        ({"model": "org/name", "quantize": "gptq"}, "org-name-gptq", {"quantization": "gptq"}),
+        ({"model": "org/name", "quantize": "awq"}, "org-name-awq", {"quantization": "awq"}),
+        ({"model": "org/name", "quantize": "no"}, "org-name-none", {"quantization": "none"}),
+        ({"model": "org/name", "quantize": "q4", "quantization": "q4"}, "org-name-int4", {"quantization": "int4"}),
+        ({"model": "org/name", "quantize": False}, "org-name-none", {"quantization": "none"}),
+        (dict.fromkeys(("source", "revision", "quantize", "init", "name"), None) | {"model": "a/b"}, "a-b", {}),
         (
             {"model": "org/name", "revision": "v1"},
             "org-name-v1",
@@ -64,13 +76,16 @@ def test_what_a_request_asks_for(fields: dict[str, Any], name: str, spec: dict[s
         ({"model": 7}, "invalid request"),
         ({"model": "a/b", "quantization": "q5"}, "use one of"),
         ({"model": "a/b", "quantization": True}, "must say which"),
+        ({"model": "a/b", "quantize": True}, "quantize must say which"),
+        ({"model": "a/b", "quantize": "q4", "quantization": "q8"}, "different things"),
+        ({"model": "a/b", "init": "yes"}, "invalid request"),
         ({"model": "a/b", "revision": "a b"}, "is not a branch, tag or commit"),
         ({"model": "a/b", "name": "Upper"}, "at most 40 characters"),
         ({"model": "a/b", "name": "-x"}, "at most 40 characters"),
         ({"model": "a/b", "token": "hf_x"}, "put the token into a Secret"),
         ({"model": "a/b", "token_secret": "../x"}, "must name a Secret"),
         ({"model": "a/b", "token_secret": {"name": "x", "key": "a/b"}}, "must name a Secret"),
-        ({"model": "a/b", "quantisation": "q4"}, "the fields are model, source, revision, quantization"),
+        ({"model": "a/b", "quantisation": "q4"}, "the fields are model, source, revision, quantize, quantization"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_fix(fields: dict[str, Any], words: str) -> None:
@@ -91,3 +106,62 @@ def test_a_token_is_not_repeated_in_the_refusal() -> None:
     with pytest.raises(Refusal) as refused:
         ask(model="a/b", token="hf_very_secret")
     assert "hf_very_secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"model": 7}, "model"),
+        ({"model": "a/b", "init": "yes"}, "init"),
+        ({"model": "a/b", "quantize": 4}, "quantize"),
+        ({"model": "a/b", "quantize": "q5"}, "quantization"),
+        ({"model": "a/b", "revision": "a b"}, "revision"),
+        ({"model": "a/b", "token_secret": {"nam": "x"}}, "token_secret"),
+        ({"model": "llama3"}, "model"),
+        ({"model": "a/b", "name": "Upper"}, "name"),
+    ],
+)
+def test_the_field_to_blame_is_named(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        ask(**fields)
+    assert refused.value.param == field
+
+
+@pytest.mark.parametrize(("init", "preload"), [(True, True), (False, None), (None, None)])
+def test_init_is_preloading(init: bool | None, preload: bool | None) -> None:
+    spec = ask(model="a/b", init=init).spec
+    assert spec.scaling.preload is preload
+    assert ("preload" in spec.wire()["scaling"]) is bool(preload)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("quantize", "native", "words"),
+    [
+        ("gptq", "gptq", None),
+        ("awq", "awq", None),
+        ("gptq", None, "send quantize int4"),
+        ("gptq", "awq", "send quantize auto"),
+        ("awq", None, "AWQ weights"),
+        ("int4", "gptq", "are gptq already"),
+        ("int8", "fp8", "are fp8 already"),
+        ("int4", None, None),
+        ("auto", "gptq", None),
+        ("no", "gptq", None),
+    ],
+)
+def test_what_is_known_not_to_go_is_refused(quantize: str, native: str | None, words: str | None) -> None:
+    inspected = {"key": "k", "nativeQuantization": native}
+    known = record("other", source={"uri": "hf://a/b"}, status=known_status(inspected=inspected))
+    wish = ask(model="a/b", quantize=quantize)
+    if words is None:
+        refuse_impossible(wish, [known])
+        return
+    with pytest.raises(Refusal, match=words) as refused:
+        refuse_impossible(wish, [known])
+    assert (refused.value.status, refused.value.param) == (400, "quantize")
+
+
+def test_of_weights_that_nobody_has_seen_nothing_is_refused() -> None:
+    unseen = record("other", source={"uri": "hf://a/b"}, status={})
+    elsewhere = record("third", source={"uri": "hf://a/b", "revision": "v2"})
+    refuse_impossible(ask(model="a/b", quantize="gptq"), [unseen, elsewhere])

@@ -9,7 +9,7 @@ import pytest
 from dormouse_router.cluster import Resource
 from tests.router.dialects import engines
 from tests.router.dialects.records import condition, known_status, model
-from tests.router.fakes import Stage, stage
+from tests.router.fakes import Stage, stage, until
 
 
 async def test_a_pull_is_a_job_until_it_succeeds(world: Stage, client: httpx.AsyncClient) -> None:
@@ -88,6 +88,14 @@ async def test_any_content_type_will_do(world: Stage, client: httpx.AsyncClient,
         ("GET", "/jobs/default.none", "", 404, "there is no job"),
         ("GET", "/jobs/none", "", 404, "there is no job"),
         ("POST", "/jobs", "", 405, "GET"),
+        ("GET", "/jobs?state=done", "", 400, "queued, running, retrying, succeeded, failed"),
+        ("GET", "/jobs?limit=0", "", 400, "from 1 to 1000"),
+        ("GET", "/jobs?after=default.gone", "", 400, "begin again"),
+        ("DELETE", "/jobs/default.none", "", 404, "there is no job"),
+        ("DELETE", "/jobs", "", 405, "GET"),
+        ("PUT", "/jobs/default.none", "", 405, "is not allowed"),
+        ("GET", "/jobs/a/b", "", 404, "Unknown request URL"),
+        ("GET", "/pulls", "", 404, "Unknown request URL"),
     ],
 )
 async def test_errors(
@@ -106,6 +114,115 @@ async def test_a_forbidden_pull() -> None:
         assert "switched off" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("org/new", 202),
+        ("hf://org/new", 202),
+        ("hf://other/exact", 202),
+        ("other/exactly", 403),
+        ("s3://models/a/b", 202),
+        ("s3://models-of-others/a", 403),
+        ("evil/org", 403),
+        ("pvc://claim/org", 403),
+    ],
+)
+async def test_only_allowed_sources_are_pulled(source: str, status: int) -> None:
+    allowed = ("hf://org/*", "hf://other/exact", "s3://models/*")
+    async with stage(pull_sources=allowed) as world, httpx.AsyncClient(base_url=world.url) as client:
+        answer = await client.post("/pull", json={"model": source})
+        assert (answer.status_code, len(world.cluster.created)) == (status, int(status == 202))
+        if status == 403:
+            assert answer.json()["param"] == "model"
+            assert "hf://org/*, hf://other/exact, s3://models/*" in answer.json()["error"]
+            ollama = await client.post("/api/pull", json={"model": source.removeprefix("hf://"), "stream": False})
+            assert ollama.status_code in (400, 403)
+            assert world.cluster.created == []
+
+
+async def test_a_model_that_has_it_already_is_the_answer_whatever_it_is_called(
+    world: Stage, client: httpx.AsyncClient
+) -> None:
+    world.cluster.add_model(model("mine", source={"uri": "hf://org/new"}, aliases=["org/new"]))
+    await engines.known(world, "mine")
+    answer = await client.post("/pull", json={"model": "org/new"})
+    assert (answer.status_code, answer.json()["id"], world.cluster.created) == (202, "default.mine", [])
+    other = await client.post("/pull", json={"model": "org/new", "name": "second"})
+    assert (other.status_code, other.json()["id"]) == (202, "default.second")
+    assert [name for _, name, _ in world.cluster.created] == ["second"]
+
+
+async def test_init_preloads_a_new_model_and_wakes_one_that_is_here(world: Stage, client: httpx.AsyncClient) -> None:
+    new = await client.post("/pull", json={"model": "org/new", "init": True})
+    assert (new.status_code, new.json()["init"]) == (202, True)
+    assert world.cluster.created[0][2]["scaling"]["preload"] is True
+    assert world.cluster.writes == []
+    world.cluster.add_model(model("mine", source={"uri": "hf://org/here"}))
+    await engines.known(world, "mine")
+    for wakes in (False, True):
+        here = await client.post("/pull", json={"model": "org/here", "init": wakes}, timeout=5)
+        assert (here.status_code, here.json()["status"]) == (202, "succeeded")
+        if wakes:
+            await until(lambda: len(world.cluster.writes) == 1)
+        else:
+            assert world.cluster.reads == 0
+
+
+async def test_filters_and_pages(world: Stage, client: httpx.AsyncClient) -> None:
+    gated = known_status(conditions=[condition("Ready", "False", "Gated", "Accept the licence.")])
+    for number in range(5):
+        created = f"2026-05-01T10:00:0{number}Z"
+        world.cluster.add_model(model(f"m{number}", created=created, status=gated if number % 2 else None))
+    await engines.known(world, "m4")
+    seen: list[str] = []
+    page: dict[str, Any] = {"has_more": True}
+    while page["has_more"]:
+        query = {"limit": "2"} | ({"after": f"default.{seen[-1]}"} if seen else {})
+        page = (await client.get("/jobs", params=query)).json()
+        seen += [job["model"] for job in page["jobs"]]
+    assert seen == ["m4", "m3", "m2", "m1", "m0"]
+    failed = (await client.get("/jobs", params={"state": "failed,retrying"})).json()["jobs"]
+    assert [job["model"] for job in failed] == ["m3", "m1"]
+    one = (await client.get("/jobs", params={"model": "dormouse/m2"})).json()["jobs"]
+    assert [job["id"] for job in one] == ["default.m2"]
+    head = await client.head("/jobs")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_a_pull_under_way_is_cancelled_by_deleting_its_model(world: Stage, client: httpx.AsyncClient) -> None:
+    await client.post("/pull", json={"model": "org/new"})
+    await engines.known(world, "org-new")
+    answer = await client.delete("/jobs/default.org-new")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    assert world.cluster.deleted == [("default", "org-new")]
+    await until(lambda: world.router.catalog.find("org-new") is None)
+    gone = await client.get("/jobs/default.org-new")
+    assert gone.status_code == 404
+    assert "a model that was deleted has none" in gone.json()["error"]
+
+
+async def test_what_is_not_cancelled(world: Stage, client: httpx.AsyncClient) -> None:
+    world.cluster.add_model(model("whole"))
+    pulling = known_status(conditions=[condition("Ready", "False", "Pulling")])
+    world.cluster.add_model(model("needed", status=pulling))
+    world.cluster.add_route("over", ("needed", 1))
+    await engines.known(world, "needed")
+    await until(lambda: world.router.catalog.find_route("over") is not None)
+    for name, words in (("whole", "nothing to cancel"), ("needed", "default/over")):
+        answer = await client.delete(f"/jobs/default.{name}")
+        assert answer.status_code == 409
+        assert words in answer.json()["error"]
+    assert world.cluster.deleted == []
+
+
+async def test_cancelling_is_for_who_may_delete() -> None:
+    async with stage(delete=False) as world, httpx.AsyncClient(base_url=world.url) as client:
+        await client.post("/pull", json={"model": "org/new"})
+        await engines.known(world, "org-new")
+        answer = await client.delete("/jobs/default.org-new")
+        assert (answer.status_code, world.cluster.deleted) == (403, [])
+
+
 async def test_an_api_server_that_is_away(world: Stage, client: httpx.AsyncClient) -> None:
     world.cluster.break_down()
     answer = await client.post("/pull", json={"model": "org/new"})
@@ -113,10 +230,7 @@ async def test_an_api_server_that_is_away(world: Stage, client: httpx.AsyncClien
     world.cluster.come_back()
 
 
-async def test_health_and_metrics(world: Stage, client: httpx.AsyncClient) -> None:
-    world.cluster.add_model(model())
-    await engines.known(world)
-    assert (await client.get("/health")).json() == {"status": "ok", "models": 1, "awake": 0}
+async def test_metrics(world: Stage, client: httpx.AsyncClient) -> None:
     await client.post("/api/chat", json={"model": "nobody", "messages": [{"role": "user", "content": "x"}]})
     metrics = await client.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")

@@ -1,0 +1,22 @@
+"""All that the overviews are made of, gathered at one moment. Types only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dormouse_router.catalog.record import Record
+from dormouse_router.insight import Insight, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The models and the router at `now` (seconds since the epoch)."""
+
+    models: Sequence[tuple[Record, bool]]
+    """Every model, newest first, and whether it is awake."""
+    engines: Sequence[Reading]
+    insight: Insight
+    now: float
+
+    @property
+    def failed(self) -> list[Record]:
+        return [record for record, _ in self.models if record.failed]
