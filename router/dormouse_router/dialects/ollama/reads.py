@@ -23,9 +23,13 @@ from dormouse_router.request import Refusal, Request
 VERSION = "0.33.0"
 """The version of Ollama whose API this is: editors refuse servers that are too old."""
 _MAX_BODY = 64 * 1024
+_NO_PUSH = "models are not pushed from here: publish the weights on the hub, then pull them"
+_NO_ACCOUNT = f"there are no accounts of ollama.com here, and {_NO_PUSH}"
 _REFUSED = {
-    "/api/push": "models are not pushed from here: publish the weights on the hub, then pull them",
-    "/api/blobs/{digest}": f"blobs are not taken: {derived.REFUSED['files']}",
+    "/api/push": (400, _NO_PUSH),
+    "/api/blobs/{digest}": (400, f"blobs are not taken: {derived.REFUSED['files']}"),
+    "/api/me": (404, _NO_ACCOUNT),  # what the command line asks before it pushes
+    "/api/signout": (404, _NO_ACCOUNT),
 }
 
 
@@ -118,8 +122,10 @@ class Reading:
         router.add_api_route(
             "/api/delete", self.delete, methods=["DELETE"], response_model=None, include_in_schema=False
         )
-        for path, words in _REFUSED.items():
-            router.add_api_route(path, _refuser(words), methods=["POST"], response_model=None, include_in_schema=False)
+        for path, (status, words) in _REFUSED.items():
+            router.add_api_route(
+                path, _refuser(status, words), methods=["POST"], response_model=None, include_in_schema=False
+            )
         router.add_api_route("/api/blobs/{digest}", _no_blob, methods=["HEAD"], response_model=None)
         return router
 
@@ -140,9 +146,9 @@ async def _no_blob(digest: str) -> Response:
     return Response(status_code=404)
 
 
-def _refuser(words: str) -> Any:
+def _refuser(status: int, words: str) -> Any:
     async def refused() -> Response:
-        raise Refusal(400, words, code="unsupported")
+        raise Refusal(status, words, code="unsupported")
 
     return refused
 

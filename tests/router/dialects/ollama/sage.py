@@ -18,6 +18,7 @@ _ANSWER = (
     "Rayleigh scattering in the atmosphere \U0001f600 : sunlight and water droplets in a story of a sunny world, "
     "soil, air and nitrogen, Russia and Europe, and the declaration of independence in July ."
 )
+_KNOWN = {"12 multiplied by 15": "It is 180.", "capital of Japan": "Tokyo."}
 _TOPICS = (("cat", "kitten"), ("king", "queen"), ("paris", "london"), ("python", "programming", "coding"))
 _DIMENSIONS = 64
 
@@ -36,14 +37,21 @@ async def _talk(exchange: Exchange) -> None:
     wish = exchange.json
     await exchange.stream_head()
     call = _called(wish)
-    words = [] if call else re.findall(r"\S+\s*", _ANSWER)[: wish.get("max_tokens") or None]
-    for choice in (*_said(words, wish), *([call] if call else [])):
+    words = [] if call else re.findall(r"\S+\s*", _answer(wish))[: wish.get("max_tokens") or None]
+    thought = {"index": 0, "delta": {"reasoning": "Let me see."}, "finish_reason": None}
+    thinks = wish.get("chat_template_kwargs", {}).get("enable_thinking")
+    for choice in (*([thought] if thinks else []), *_said(words, wish), *([call] if call else [])):
         await exchange.event({"choices": [choice]})
     cut = len(words) == wish.get("max_tokens")
     await exchange.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "length" if cut else "stop"}]})
     usage = {"prompt_tokens": 9, "completion_tokens": max(1, len(words)), "total_tokens": 10}
     await exchange.event({"choices": [], "usage": usage})
     await exchange.finish()
+
+
+def _answer(wish: dict[str, Any]) -> str:
+    asked = json.dumps(wish.get("messages"))
+    return next((answer for words, answer in _KNOWN.items() if words in asked), _ANSWER)
 
 
 def _said(words: list[str], wish: dict[str, Any]) -> Iterator[dict[str, Any]]:

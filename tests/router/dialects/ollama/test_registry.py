@@ -231,7 +231,7 @@ async def test_the_sdk_deletes(world: Stage, sdk: ollama.AsyncClient, client: ht
         ("POST", "/api/tags", 405, "Method POST is not allowed"),
         ("GET", "/api/pull", 405, "use POST"),
         ("GET", "/api/none", 404, "GET /api/none"),
-        ("POST", "/api/me", 404, "POST /api/me"),
+        ("POST", "/api/experimental/web_search", 404, "POST /api/experimental/web_search"),
         ("DELETE", "/api/user/keys/k", 404, "DELETE /api/user/keys/k"),
     ],
 )
