@@ -4,7 +4,9 @@ Owns one request's scope and messages (uvicorn's cycle, with a faster and strict
 """
 
 import asyncio
+import itertools
 import logging
+import os
 import urllib.parse
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
@@ -26,6 +28,15 @@ NO_BODY = (204, 304)
 HIGH_WATER = 64 * 1024
 """Bytes of a body that nobody has asked for yet beyond which no more are read."""
 _log = logging.getLogger("uvicorn.error")
+# unique over restarts and replicas without asking the system for randomness per request
+_RUN = f"req-{os.urandom(6).hex()}-"
+_number = itertools.count(1)
+
+
+def request_id(given: bytes | None) -> str:
+    """What a request is called in logs and answers: as its client said, where that is usable."""
+    usable = given is not None and 0 < len(given) <= 128 and given.isascii()
+    return given.decode() if given is not None and usable else f"{_RUN}{next(_number):x}"
 
 
 def path_of(url: bytes) -> tuple[str, bytes, bytes]:
@@ -129,14 +140,18 @@ class AsgiTurn(RequestResponseCycle):
     def _start(self, status: int, headers: Any) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
-        closing = False
+        closing = named = False
         for name, value in headers:
+            named |= name == b"x-request-id"
             if name == b"content-length":
                 self.expected_content_length = int(value)
                 self.chunked_encoding = False
             elif name == b"connection" and value.lower() == b"close":
                 closing = True
         head = status_line(status) + self._connection.shared.date + header_lines(headers)
+        if not named:
+            given = next((value for name, value in self.scope["headers"] if name == b"x-request-id"), None)
+            head += header_lines(((b"x-request-id", request_id(given).encode()),))
         if closing:
             self.keep_alive = False
         elif not self.keep_alive:

@@ -5,19 +5,14 @@ answer is framed and that a client which leaves ends what is done for it. Knows 
 """
 
 import asyncio
-import itertools
-import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from dormouse_router.asgi import path_of
+from dormouse_router.asgi import path_of, request_id
 from dormouse_router.http11 import Connection
 from dormouse_router.request import Headers, Refusal, Reply, Starter, header_lines
 from dormouse_router.turns import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, STATUS_LINES, status_line
 
-# unique over restarts and replicas without asking the system for randomness per request
-_RUN = f"req-{os.urandom(6).hex()}-"
-_number = itertools.count(1)
 SMALL = 64 * 1024
 """Bytes of a body that always find room: who fills the router with large ones keeps nobody out who asks for little."""
 CRUMBS, CRUMB = 16_384, 64
@@ -121,13 +116,13 @@ class Direct:
             if its_turn:
                 self._refuse_size()
 
-    def check(self) -> None:
+    def check(self, form: bool) -> None:
         """Raises Refusal for a body that no dialect takes: passed on undecoded, it would wake a model only to fail."""
         coding = self.header(b"content-encoding")
         if coding is not None and coding.lower() != b"identity":
             raise Refusal(415, "A compressed request body is not taken: send it as it is, without Content-Encoding.")
         body = self._body or b""
-        if not body.isascii():
+        if not form and not body.isascii():
             try:
                 str(body, "utf-8")
             except UnicodeDecodeError as error:
@@ -174,9 +169,7 @@ class Direct:
     @property
     def request_id(self) -> str:
         if self._id is None:
-            given = self.header(b"x-request-id")
-            usable = given is not None and 0 < len(given) <= 128 and given.isascii()
-            self._id = given.decode() if given is not None and usable else f"{_RUN}{next(_number):x}"
+            self._id = request_id(self.header(b"x-request-id"))
         return self._id
 
     async def body(self) -> bytes:

@@ -43,7 +43,7 @@ class Call:
 
     record: Record
     path: str
-    """On the engine: CHAT, COMPLETIONS, EMBEDDINGS or TOKENIZE."""
+    """On the engine: CHAT, COMPLETIONS, EMBEDDINGS, TOKENIZE or another of its POST routes."""
     body: bytes
     dialect: str
     """openai, ollama, anthropic or native: a label of the metrics."""
@@ -58,6 +58,10 @@ class Call:
     """Calls of one session meet at one engine while it is not overloaded; b"": those whose prompts begin alike do."""
     headers: Headers = field(default_factory=list)
     """More headers for the engine (traceparent and the like)."""
+    content_type: bytes = b"application/json"
+    """Of the body."""
+    renamed: Callable[[str], bytes] | None = None
+    """The body for a model of another name, where it is not JSON and the gateway cannot write it."""
     waiting: Callable[[Waiting], Awaitable[None]] | None = None
     """Called while the call is held, first after a few seconds, then at an interval: for SSE comments."""
 

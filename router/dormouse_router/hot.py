@@ -32,6 +32,7 @@ class Hot:
         self._starts = _starts(dialects)
         self._exact = {path.encode(): (path, start) for path, start in self._starts.items()}
         """By the target as most clients send it, without host and query."""
+        self._forms = frozenset(path for dialect in dialects for path in dialect.forms)
         self._access_log = settings.access_log
         self.max_body, self.max_arriving = settings.max_body, settings.arriving_bytes
         self.arriving = 0
@@ -58,7 +59,7 @@ class Hot:
             origin = request.header(b"origin")
             if origin is not None:
                 request.allowing = header_lines(self._cors.admit(origin, request.header(b"host")))
-            request.check()
+            request.check(request.path in self._forms)
             request.handler(request)
         except Refusal as refusal:
             self.refuse(request, refusal)
@@ -102,7 +103,7 @@ def _starts(dialects: Sequence[Dialect]) -> dict[str, Starter]:
     starts: dict[str, Starter] = {}
     for dialect in dialects:
         starts |= {path: _in_task(handler) for path, handler in dialect.posts.items()}
-        starts |= dialect.starts
+        starts |= {**dialect.starts, **dialect.forms}
     return starts
 
 

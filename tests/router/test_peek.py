@@ -100,7 +100,7 @@ MESSAGES = [{"role": "user", "content": "x"}]
         ({}, Peek("m")),
         ({"stream": True}, Peek("m", True)),
         ({"stream": None}, Peek("m")),
-        ({"stream": True, "stream_options": {"include_usage": True}}, Peek("m", True)),
+        ({"stream": True, "stream_options": {"include_usage": True}}, Peek("m", True, usage=True)),
         ({"max_tokens": 5, "temperature": 1, "top_p": 0.5, "stop": ["a"], "seed": 3, "n": 2}, Peek("m")),
         ({"logit_bias": {"50256": -100}, "logprobs": True, "top_logprobs": 3}, Peek("m")),
         ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, Peek("m")),

@@ -50,7 +50,7 @@ UNKNOWN = (
     "/api/chat/tiny",
     "/api/chats",
     "/api/push",
-    "/tokenize",
+    "/tokenizer_info",
     "/invocations",
     "/load_lora_adapter",
     "/sleep",
@@ -135,7 +135,8 @@ async def test_other_methods_wake_nothing(asleep: Stage, client: httpx.AsyncClie
     for path in CALLS:
         for method in WRONG_METHODS:
             answer = await client.request(method, path, content=json.dumps(CHAT | {"prompt": "x", "input": "x"}))
-            assert answer.status_code == 405, (method, path)
+            stored = method == "GET" and path == "/v1/chat/completions"  # of which there are none
+            assert answer.status_code == (404 if stored else 405), (method, path)
         preflight = await client.options(path, headers=PREFLIGHT)
         assert preflight.status_code in (200, 204), path
     assert asleep.cluster.reads == 0
@@ -146,7 +147,7 @@ async def test_unknown_routes_wake_nothing(asleep: Stage, client: httpx.AsyncCli
     for path in UNKNOWN:
         answer = await client.post(path, json=CHAT)
         assert answer.status_code in (400, 404, 405, 501), path
-        assert "error" in answer.json(), path
+        assert answer.content, path
     assert asleep.cluster.reads == 0
     assert_untouched(asleep)
 

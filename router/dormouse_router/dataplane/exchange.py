@@ -235,9 +235,9 @@ class Exchange:
     def _head(self, endpoint: Endpoint) -> bytes:
         call = self._call
         head = (
-            f"POST {call.path} HTTP/1.1\r\nhost: {endpoint.host}:{endpoint.port}\r\ncontent-type: application/json\r\n"
+            f"POST {call.path} HTTP/1.1\r\nhost: {endpoint.host}:{endpoint.port}\r\n"
             f"content-length: {len(call.body)}\r\nx-request-id: {call.request_id}\r\n"
-        ).encode()
+        ).encode() + b"content-type: %b\r\n" % call.content_type
         for header in call.headers:
             head += b"%b: %b\r\n" % header
         return head + b"\r\n"

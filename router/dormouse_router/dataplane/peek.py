@@ -5,15 +5,14 @@ OpenAI documents. Unknown fields pass, and an explicit null is as good as nothin
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
-Number = int | float
-Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""What engines can hold: a larger one would wake a model only to be refused."""
+from dormouse_router.dataplane import bodies
 
 
 class BadBody(ValueError):  # noqa: N818 - the caller's fault, not ours
@@ -22,60 +21,6 @@ class BadBody(ValueError):  # noqa: N818 - the caller's fault, not ours
     def __init__(self, message: str, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
         self.code, self.param = code, param
-
-
-class StreamOptions(Struct):
-    include_usage: bool | None = None
-
-
-class Common(Struct):
-    """Fields of every call for text; all optional but the model."""
-
-    model: str
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: Whole | None = None
-    n: Whole | None = None
-    temperature: Number | None = None
-    top_p: Number | None = None
-    seed: Whole | None = None
-    presence_penalty: Number | None = None
-    frequency_penalty: Number | None = None
-    stop: str | list[str] | None = None
-    user: str | None = None
-    prompt_cache_key: str | None = None
-    logit_bias: dict[str, Number] | None = None
-
-
-class Message(Struct):
-    role: str
-    content: Raw = Raw()
-
-
-class Tool(Struct):
-    type: str
-
-
-class Chat(Common, kw_only=True):
-    messages: list[Message]
-    max_completion_tokens: Whole | None = None
-    logprobs: bool | None = None
-    top_logprobs: Whole | None = None
-    parallel_tool_calls: bool | None = None
-    tools: list[Tool] | None = None
-
-
-class Completion(Common, kw_only=True):
-    prompt: str | list[str | int | list[int]] | None = None
-    echo: bool | None = None
-    logprobs: Whole | None = None
-
-
-class Embedding(Struct):
-    model: str
-    input: Raw
-    dimensions: Whole | None = None
-    encoding_format: str | None = None
 
 
 class Named(Struct):
@@ -89,52 +34,137 @@ class Peek:
     model: str
     stream: bool = False
     session: bytes = b""
+    usage: bool = False
+    """The stream shall tell its usage, once and at its end."""
+    forced: bool = False
+    """The answer must be a call of one function that is named."""
+    refit: bool = False
+    """It says something in a way that engines do not know."""
+    legacy: bool = False
+    """It knows functions, not tools, and so must the answer."""
+    keep_alive: bytes = b""
+    """JSON; b"" where nothing is said."""
 
 
 SESSION_CHARS = 256
 """Of a prompt_cache_key: what comes later tells no two sessions apart."""
-_chat = msgspec.json.Decoder(Chat)
-_completion = msgspec.json.Decoder(Completion)
-_embedding = msgspec.json.Decoder(Embedding)
+MOST_INPUTS = 2048
+_chat = msgspec.json.Decoder(bodies.Chat)
+_completion = msgspec.json.Decoder(bodies.Completion)
+_embedding = msgspec.json.Decoder(bodies.Embedding)
+_choice = msgspec.json.Decoder(bodies.ToolChoice)
 
 
 def chat(body: bytes) -> Peek:
     """A body for /v1/chat/completions. Raises BadBody."""
-    seen: Chat = decode(_chat, body)
+    seen: bodies.Chat = decode(_chat, body)
     if not seen.messages:
         raise BadBody("Invalid 'messages': send at least one message.", "invalid_value", "messages")
     for index, message in enumerate(seen.messages):
         if bytes(memoryview(message.content)[:1]) not in _CONTENT_STARTS:
             where = f"messages[{index}].content"
             raise BadBody(f"Invalid type for '{where}': send a string or a list of parts.", "invalid_type", where)
-    return _peek(seen)
+    if seen.top_logprobs and not seen.logprobs:
+        text = "Invalid 'top_logprobs': it is only allowed together with \"logprobs\": true."
+        raise BadBody(text, "invalid_value", "top_logprobs")
+    if seen.modalities is not None and set(seen.modalities) - {"text"}:
+        text = "Invalid 'modalities': only [\"text\"] is answered here. For speech, POST /v1/audio/speech."
+        raise BadBody(text, "unsupported_value", "modalities")
+    found = _peek(seen)
+    _tools(seen, found)
+    return found
 
 
 _CONTENT_STARTS = (b'"', b"[", b"n", b"")
+_WORDS = (b'"auto"', b'"none"', b'"required"', b"null", b"")
+
+
+def _tools(seen: bodies.Chat, found: Peek) -> None:
+    """Whether what is said of tools can be obeyed, and which of it engines do not know."""
+    for index, tool in enumerate(seen.tools or ()):
+        if tool.type != "function":
+            text = f"Tools of type '{tool.type}' cannot be called here: declare a tool of type 'function'."
+            raise BadBody(text, "unsupported_value", f"tools[{index}].type")
+        if tool.function is None:
+            raise _missing(f"tools[{index}].function")
+    found.legacy = bool(seen.functions) and not seen.tools
+    found.refit = seen.tools == [] or seen.functions is not None or _given(seen.function_call)
+    if not _given(seen.tool_choice):
+        return
+    choice = bytes(seen.tool_choice)
+    if choice not in _WORDS:
+        _choose(decode(_choice, choice) if choice[:1] == b"{" else None, seen.tools or (), found)
+    if not seen.tools and choice not in (b'"none"', b'"auto"'):
+        text = "Invalid 'tool_choice': it is only allowed together with 'tools'."
+        raise BadBody(text, "invalid_value", "tool_choice")
+    found.refit |= not seen.tools
+
+
+def _choose(choice: bodies.ToolChoice | None, tools: Sequence[bodies.Tool], found: Peek) -> None:
+    """Note what `tool_choice` asks for, where that is no word."""
+    known = {tool.function.name for tool in tools if tool.function is not None}
+    if choice is not None and choice.type == "function" and choice.function is not None:
+        found.forced = True
+        wanted = {choice.function.name}
+    elif choice is not None and choice.type == "allowed_tools" and choice.allowed_tools is not None:
+        found.refit = True
+        wanted = {tool.function.name for tool in choice.allowed_tools.tools if tool.function is not None}
+        if choice.allowed_tools.mode not in ("auto", "required"):
+            text = 'Invalid \'tool_choice.allowed_tools.mode\': send "auto" or "required".'
+            raise BadBody(text, "invalid_value", "tool_choice.allowed_tools.mode")
+    else:
+        text = (
+            'Invalid \'tool_choice\': send "none", "auto", "required", {"type": "function", "function": {"name": ...}} '
+            'or {"type": "allowed_tools", ...}.'
+        )
+        raise BadBody(text, "invalid_value", "tool_choice")
+    if tools and (not wanted or wanted - known):
+        text = "Invalid 'tool_choice': it names a function that is not among 'tools'."
+        raise BadBody(text, "invalid_value", "tool_choice")
+
+
+def _given(value: Raw) -> bool:
+    return bytes(value) not in (b"", b"null")
 
 
 def completion(body: bytes) -> Peek:
     """A body for /v1/completions. Raises BadBody."""
-    seen: Completion = decode(_completion, body)
+    seen: bodies.Completion = decode(_completion, body)
     if seen.prompt is None:
         raise _missing("prompt")
+    if seen.prompt == []:
+        raise BadBody("Invalid 'prompt': send at least one.", "invalid_value", "prompt")
     return _peek(seen)
 
 
 def embedding(body: bytes) -> Peek:
     """A body for /v1/embeddings. Raises BadBody."""
-    seen: Embedding = decode(_embedding, body)
-    if bytes(memoryview(seen.input)[:1]) not in (b'"', b"["):
-        raise BadBody("Invalid type for 'input': send a string or a list.", "invalid_type", "input")
-    return Peek(_model(seen.model))
+    seen: bodies.Embedding = decode(_embedding, body)
+    given = seen.input
+    if not given or (not isinstance(given, str) and not all(item != "" and item != [] for item in given)):
+        raise BadBody("Invalid 'input': it must not be empty, nor hold anything empty.", "invalid_value", "input")
+    if not isinstance(given, str) and len({type(item) for item in given}) > 1:
+        text = "Invalid type for 'input': send a string, a list of strings, or token ids."
+        raise BadBody(text, "invalid_type", "input")
+    if len(given) > MOST_INPUTS and isinstance(given, list) and not isinstance(given[0], int):
+        text = f"Invalid 'input': at most {MOST_INPUTS} inputs are taken at once, not {len(given)}: send fewer."
+        raise BadBody(text, "invalid_value", "input")
+    return Peek(_model(seen.model), keep_alive=bytes(seen.keep_alive))
 
 
-def _peek(seen: Common) -> Peek:
-    if seen.stream_options is not None and not seen.stream:
+def _peek(seen: bodies.Common) -> Peek:
+    options = seen.stream_options
+    if options is not None and not seen.stream:
         text = "Invalid 'stream_options': it is only allowed together with \"stream\": true."
         raise BadBody(text, "invalid_value", "stream_options")
+    wanted = seen.response_format
+    if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
+        raise _missing("response_format.json_schema")
     key = seen.prompt_cache_key
-    return Peek(_model(seen.model), bool(seen.stream), key[:SESSION_CHARS].encode() if key else b"")
+    found = Peek(_model(seen.model), bool(seen.stream), key[:SESSION_CHARS].encode() if key else b"")
+    found.usage = options is not None and bool(options.include_usage) and not options.continuous_usage_stats
+    found.keep_alive = bytes(seen.keep_alive)
+    return found
 
 
 def _model(name: str) -> str:
@@ -169,7 +199,7 @@ def _invalid(text: str) -> BadBody:
     param = at[1] if at and at[1] else None
     reason = (_AT.sub("", text) if at else text).replace("`", "'")
     where = f"'{param}'" if param else "the body"
-    what = "value" if "<=" in reason or ">=" in reason else "type"
+    what = "value" if "<=" in reason or ">=" in reason or "enum" in reason else "type"
     return BadBody(f"Invalid {what} for {where}: {reason[:1].lower()}{reason[1:]}.", f"invalid_{what}", param)
 
 

@@ -1,7 +1,8 @@
 """Passing an engine's answer on to the client: a stream as it comes, anything else whole.
 
 Owns the promise that no answer ends without a word: a whole answer is sent only when it is there, and a stream whose
-engine dies ends with an error event. Chunks are never parsed; they are only kept from being cut inside an event.
+engine dies ends with an error event. Chunks are never parsed; they are only kept from being cut inside an event, and
+changed where the dialect says so: every one, or the one in which the engine says that it failed.
 """
 
 import asyncio
@@ -12,8 +13,11 @@ from dormouse_router.gateway import Flow, Upstream
 from dormouse_router.request import Line
 
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+FAILED = b'data: {"error"'
+"""How an engine begins an event that says that it failed."""
 MAX_EVENT = 1024 * 1024
 """An event longer than this is passed on in pieces."""
+Edit = Callable[[bytes], bytes]
 STREAM_HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -28,11 +32,17 @@ class Stream:
     """
 
     _held = _last = _before = b""
+    _edit: Edit | None = None
+    _always = False
 
     def __init__(self, line: Line, flow: Flow, broken: Callable[[str], bytes], done: Callable[[], None]) -> None:
         """`broken` makes the event that ends a stream whose engine died, from a sentence for the client. `done` is
         called when the stream has ended."""
         self._line, self._flow, self._broken, self._done = line, flow, broken, done
+
+    def change(self, edit: Edit, always: bool) -> None:
+        """Before the start: whole events go through `edit`; unless `always`, only where the engine says it failed."""
+        self._edit, self._always = edit, always
 
     def start(self, lines: bytes, left: Callable[[], None] | None) -> None:
         """Begin; what has come already goes out. `lines` go into the head, unless it is out; `left`: as `Line.watch`
@@ -40,7 +50,7 @@ class Stream:
         line, flow = self._line, self._flow
         flow.watch(self.stirred)
         line.watch(left, self._writable)
-        chunk = self._whole(flow.take())
+        chunk = self._edited(self._whole(flow.take()))
         if not line.started:
             line.open(flow.status, lines, chunk)
         elif chunk:
@@ -63,10 +73,15 @@ class Stream:
             chunk = self._whole(chunk)
         elif chunk:
             self._before, self._last = self._last, chunk
+        if self._always or FAILED in chunk:
+            chunk = self._edited(chunk)
         if flow.complete or flow.error is not None:
             self._end(chunk)
         elif chunk:
             self._line.push(chunk)
+
+    def _edited(self, chunk: bytes) -> bytes:
+        return chunk if self._edit is None or not chunk else self._edit(chunk)
 
     def _whole(self, chunk: bytes) -> bytes:
         """What may go out of what was held back and of `chunk`: whole events."""
@@ -96,10 +111,13 @@ class Stream:
             self._flow.pause()
 
 
-async def stream(line: Line, upstream: Upstream, lines: bytes, broken: Callable[[str], bytes]) -> None:
+async def stream(
+    line: Line, upstream: Upstream, lines: bytes, broken: Callable[[str], bytes], prepare: Callable[[Stream], None]
+) -> None:
     """Pass on a stream of events, from within a task. `lines` go into the head, unless it is out already."""
     ended = asyncio.Event()
     passing = Stream(line, upstream.flow, broken, ended.set)
+    prepare(passing)
     try:
         passing.start(lines, None)
         await ended.wait()

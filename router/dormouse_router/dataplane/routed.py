@@ -216,7 +216,10 @@ class Routed:
         """The call for the model that is tried now."""
         call, record = self._call, self.record
         assert record.taken is not None  # noqa: S101 - plane.open sees to it
-        body = merged(call.body, call.path, record.name, record.taken.defaults)
+        if call.renamed is not None:
+            body = call.renamed(record.name)
+        else:
+            body = merged(call.body, call.path, record.name, record.taken.defaults)
         waiting = call.waiting
         if waiting is None:
             return replace(call, record=record, body=body)

@@ -1,48 +1,76 @@
 """/v1/chat/completions, /v1/completions and /v1/embeddings: read once, checked, passed on, answered as it comes.
 
 The hot path. A body goes to the engine as the client wrote it, except that the model's name is replaced where the
-client used another of its names. Knows nothing of sockets, of waking, nor of where engines are.
+client used another of its names, and what engines do not know is said as they do (`refit`). Knows nothing of sockets,
+of waking, nor of where engines are.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
-from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import peek
 from dormouse_router.dataplane.peek import BadBody, Peek, splice_model
 from dormouse_router.dialects import waiting as wishes
+from dormouse_router.dialects.ollama.durations import keep_alive
+from dormouse_router.dialects.openai import abilities, refit
+from dormouse_router.dialects.openai.abilities import Ability
 from dormouse_router.dialects.openai.passing import STREAM, Passing
 from dormouse_router.dialects.provenance import tell
-from dormouse_router.gateway import SESSION, Call, Gateway, Waiting
+from dormouse_router.gateway import CHAT, COMPLETIONS, EMBEDDINGS, SESSION, Call, Gateway, Waiting
 from dormouse_router.request import Headers, Line, Refusal, Request
 from dormouse_router.settings import Settings
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A route that is passed on."""
+
+    path: str
+    """On the engine."""
+    check: Callable[[bytes], Peek]
+    ability: Ability
 
 
 class Passed:
     """One pass-through route."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, path: str, check: Callable[[bytes], Peek]) -> None:
-        self._gateway, self._path, self._check = gateway, path, check
-        self._comments = settings.comments
+    def __init__(self, gateway: Gateway, settings: Settings, endpoint: Endpoint) -> None:
+        self._gateway, self._comments = gateway, settings.comments
+        self._path, self._check, self._ability = endpoint.path, endpoint.check, endpoint.ability
 
     def __call__(self, line: Line) -> None:
         body = line.payload
         try:
             seen = self._check(body)
         except BadBody as bad:
-            raise Refusal(400, str(bad), code=bad.code, param=bad.param) from None
+            raise refused(bad) from None
         record = self._gateway.find(seen.model, request=line, body=body)
+        tell(line, record)
+        abilities.check(record, self._ability, seen.model)
+        if seen.refit or refit.needed(body):
+            body = refit.refitted(body)
         if seen.model != record.name:
             body = splice_model(body, record.name)
-        tell(line, record)
         call = Call(record, self._path, body, "openai", seen.stream, request_id=line.request_id)
-        call.headers = forwarded(line)
+        if seen.keep_alive:
+            call.keep_alive = keep_alive(msgspec.json.decode(seen.keep_alive))
         call.session = line.header(SESSION) or seen.session
-        call.hold = wishes.hold_seconds(line)
-        if seen.stream:
-            call.waiting = Comments(line, self._comments)
-        Passing(line, self._gateway.open(call), seen.model).begin()
+        begin(self._gateway, line, call, seen, self._comments)
+
+
+def begin(gateway: Gateway, line: Line, call: Call, seen: Peek, comments: bool) -> None:
+    """Send the call on its way; whatever becomes of it goes to the client. Returns at once. Raises Refusal."""
+    call.headers = forwarded(line)
+    call.hold = wishes.hold_seconds(line)
+    if seen.stream:
+        call.waiting = Comments(line, comments)
+    Passing(line, gateway.open(call), seen, call.path).begin()
+
+
+def refused(bad: BadBody) -> Refusal:
+    return Refusal(400, str(bad), code=bad.code, param=bad.param)
 
 
 class Comments:
@@ -75,20 +103,10 @@ def forwarded(request: Request) -> Headers:
     return [(b"traceparent", parent)] + ([] if state is None else [(b"tracestate", state)])
 
 
-def checks() -> dict[str, Callable[[bytes], Peek]]:
-    """Path → the check of its body."""
+def endpoints() -> dict[str, Endpoint]:
+    """By path: the routes that are called most."""
     return {
-        "/v1/chat/completions": peek.chat,
-        "/v1/completions": peek.completion,
-        "/v1/embeddings": peek.embedding,
+        CHAT: Endpoint(CHAT, peek.chat, Ability.GENERATE),
+        COMPLETIONS: Endpoint(COMPLETIONS, peek.completion, Ability.GENERATE),
+        EMBEDDINGS: Endpoint(EMBEDDINGS, peek.embedding, Ability.EMBED),
     }
-
-
-def card(record: Record, name: str) -> dict[str, object]:
-    """A model in OpenAI's lists, under `name`."""
-    length = record.status.context_length
-    extra = {} if length is None else {"max_model_len": length}
-    return {"id": name, "object": "model", "created": int(record.created), "owned_by": "dormouse", **extra}
-
-
-encode = msgspec.json.encode

@@ -5,20 +5,25 @@ that must wait, and one whose kept connection was stale, goes on in a task; what
 """
 
 import asyncio
+from time import monotonic
 
 import structlog
 
+from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import relay
-from dormouse_router.dataplane.peek import splice_model
+from dormouse_router.dataplane.peek import Peek, splice_model
 from dormouse_router.dialects.openai import errors
+from dormouse_router.dialects.openai.edits import Edits
 from dormouse_router.dialects.provenance import tell
 from dormouse_router.gateway import Flow, Opening, Upstream, UpstreamCut
 from dormouse_router.request import Line, Refusal, header_lines
 
 log = structlog.get_logger()
-VERSION = (b"openai-version", b"2020-10-01")
-WHOLE = header_lines((errors.JSON, VERSION))
-STREAM = header_lines((*relay.STREAM_HEADERS, VERSION))
+WHOLE = header_lines((errors.JSON, errors.VERSION))
+OTHER = header_lines((errors.VERSION,))
+"""Of an answer that is no JSON: a voice, subtitles."""
+KEPT = (b"content-type", b"content-disposition")
+STREAM = header_lines((*relay.STREAM_HEADERS, errors.VERSION))
 MAX_BODY = 64 * 1024 * 1024
 """Most bytes of an answer that is gathered."""
 
@@ -29,10 +34,11 @@ class Passing:
     _size = 0
     _stream: relay.Stream | None = None
 
-    def __init__(self, line: Line, opening: Opening, model: str) -> None:
-        """`model` is what the caller called it."""
-        self._line, self._opening, self._model = line, opening, model
+    def __init__(self, line: Line, opening: Opening, seen: Peek, path: str) -> None:
+        """`path`: on the engine."""
+        self._line, self._opening, self._seen, self._path = line, opening, seen, path
         self._pieces: list[bytes] = []
+        self._began = monotonic()
 
     def begin(self) -> None:
         """Returns at once. Raises Refusal."""
@@ -62,7 +68,7 @@ class Passing:
             self._whole(b"".join(self._pieces))
 
     def _whole(self, body: bytes) -> None:
-        answer(self._line, self._opening.upstream, self._model, body)
+        self._answer(self._opening.upstream, body)
         self._opening.close()
 
     def _gather(self, flow: Flow) -> bool:
@@ -88,7 +94,8 @@ class Passing:
         line, upstream = self._line, self._opening.upstream
         tell(line, upstream.record, 0.0)
         self._stream = relay.Stream(line, flow, lost_event, self._ended)
-        self._stream.start(STREAM, self._left)
+        self._prepare(self._stream)
+        self._stream.start(STREAM + self._took(), self._left)
 
     def _ended(self) -> None:
         stream, self._stream = self._stream, None
@@ -119,13 +126,13 @@ class Passing:
     async def _pass_on(self, upstream: Upstream) -> None:
         if upstream.flow.events:
             tell(self._line, upstream.record, upstream.hold_seconds)
-            await relay.stream(self._line, upstream, STREAM, lost_event)
+            await relay.stream(self._line, upstream, STREAM + self._took(), lost_event, self._prepare)
             return
         try:
             body = await upstream.body()
         except UpstreamCut as cut:
             raise lost(str(cut)) from cut
-        answer(self._line, upstream, self._model, body)
+        self._answer(upstream, body)
 
     def _late(self, error: Refusal | UpstreamCut) -> None:
         """The head is out already: the error is the stream's last event."""
@@ -135,22 +142,41 @@ class Passing:
             self._line.push(lost_event(str(error)))
         self._line.close()
 
+    # ------------------------------------------------------------------ either way
 
-def answer(line: Line, upstream: Upstream, model: str, body: bytes) -> None:
-    """Send an engine's answer, which is whole."""
-    status, lines = upstream.status, WHOLE
-    tell(line, upstream.record, upstream.hold_seconds)
-    relay.count_usage(upstream, body)
-    if status >= 400:
-        lines += header_lines(errors.passed_on(upstream.headers))
-        body = errors.translate(status, body)
-    elif model != upstream.record.name and body.startswith(b"{"):
-        body = splice_model(body, model)
-    if line.started:  # the client was told of its wait in a stream
-        line.push(b"data: " + body + b"\n\n")
-        line.close()
-    else:
-        line.send(status, lines, body)
+    def _prepare(self, stream: relay.Stream) -> None:
+        edits = Edits(self._seen, _reasons(self._opening.upstream.record))
+        stream.change(edits.events, edits.any)
+
+    def _took(self) -> bytes:
+        return b"openai-processing-ms: %d\r\n" % ((monotonic() - self._began) * 1000)
+
+    def _answer(self, upstream: Upstream, body: bytes) -> None:
+        """Send an engine's answer, which is whole."""
+        line, seen, record = self._line, self._seen, upstream.record
+        status, lines = upstream.status, WHOLE
+        tell(line, record, upstream.hold_seconds)
+        relay.count_usage(upstream, body)
+        if status >= 400:
+            lines += header_lines(errors.passed_on(upstream.headers))
+            status, body = errors.translate(status, body, self._path, seen.model)
+        elif body[:1] in (b"{", b"["):
+            body = Edits(seen, _reasons(record)).whole(body)
+            if seen.model != record.name and body[:1] == b"{":
+                body = splice_model(body, seen.model)
+        else:
+            lines = OTHER + header_lines(header for header in upstream.headers if header[0] in KEPT)
+        if line.started:  # the client was told of its wait in a stream
+            line.push(b"data: " + body + b"\n\n")
+            line.close()
+        else:
+            line.send(status, lines + self._took(), body)
+
+
+def _reasons(record: Record) -> bool:
+    """Whether its engine tells reasoning apart from the answer: vLLM calls it `reasoning`, many clients read
+    `reasoning_content`."""
+    return record.spec.engine.reasoning_parser is not None or "thinking" in (record.status.capabilities or ())
 
 
 def lost(why: str) -> Refusal:
