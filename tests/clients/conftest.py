@@ -3,19 +3,16 @@
 A test that takes an SDK is told twice: with the asynchronous client, and with the blocking one behind the same face.
 """
 
-import base64
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
-import httpx
 import openai
 import pytest
 import pytest_asyncio
 
 from tests.clients.blocking import Blocking
 from tests.clients.world import World, world
-from tests.engine.others import picture
 
 BOTH_FORMS = ("async", "sync")
 
@@ -52,10 +49,3 @@ async def lenient(router: World, request: pytest.FixtureRequest) -> AsyncIterato
     """OpenAI's client as programs have it, for what its strictness would refuse from OpenAI, too."""
     async with openai_client(router.openai, request.param, strict=False) as client:
         yield client
-
-
-@pytest.fixture
-def images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LangChain's suite fetches a picture from GitHub to send it: here it is drawn, and nothing leaves the machine."""
-    drawn = base64.b64decode(picture("a mouse"))
-    monkeypatch.setattr(httpx, "get", lambda url, **_: httpx.Response(200, content=drawn))

@@ -174,10 +174,11 @@ def _called(body: dict[str, Any], directives: Directives) -> list[tuple[str, dic
 
 
 def _named(tool: str, prompt: str) -> bool:
-    """Whether a prompt names a tool: by its name, or by every word of it but the first, as weather does get_weather."""
+    """Whether a prompt names a tool: by its name, by all of its words but the first, as weather does get_weather, or
+    as the tool."""
     said = words.plain(prompt)
     parts = tool.lower().split("_")[1:]
-    return tool in prompt or (bool(parts) and all(part in said for part in parts))
+    return tool in prompt or "the tool" in prompt or (bool(parts) and all(part in said for part in parts))
 
 
 def _arguments(tool: Tool, tools: dict[str, Any], prompt: str) -> dict[str, object]:

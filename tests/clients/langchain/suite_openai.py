@@ -8,15 +8,15 @@ from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
 
-from tests.clients.world import CHAT, EMBED, SEE, World
+from tests.clients.world import CHAT, EMBED, SEE
 
 
 class TestChat(ChatModelIntegrationTests):
     """Chat completions."""
 
     @pytest.fixture(autouse=True)
-    def reach(self, router: World, images: None) -> None:
-        self.router = router
+    def reach(self, url: str, images: None) -> None:
+        self.url = url
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -24,7 +24,7 @@ class TestChat(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": SEE, "base_url": self.router.openai, "api_key": "none", "max_retries": 0, "stream_usage": True}
+        return {"model": SEE, "base_url": f"{self.url}/v1", "api_key": "none", "max_retries": 0, "stream_usage": True}
 
     @property
     def model_override_value(self) -> str:
@@ -47,12 +47,20 @@ class TestChat(ChatModelIntegrationTests):
         return True
 
 
+class TestResponses(TestChat):
+    """The Responses API."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {**super().chat_model_params, "use_responses_api": True}
+
+
 class TestEmbeddings(EmbeddingsIntegrationTests):
     """Vectors, asked for as text: its tokenizer is OpenAI's, and no model of ours has that."""
 
     @pytest.fixture(autouse=True)
-    def reach(self, router: World) -> None:
-        self.router = router
+    def reach(self, url: str) -> None:
+        self.url = url
 
     @property
     def embeddings_class(self) -> type[Embeddings]:
@@ -62,7 +70,7 @@ class TestEmbeddings(EmbeddingsIntegrationTests):
     def embedding_model_params(self) -> dict[str, Any]:
         return {
             "model": EMBED,
-            "base_url": self.router.openai,
+            "base_url": f"{self.url}/v1",
             "api_key": "none",
             "check_embedding_ctx_length": False,
         }

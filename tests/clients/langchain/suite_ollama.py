@@ -8,15 +8,15 @@ from langchain_core.language_models import BaseChatModel
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
 
-from tests.clients.world import CHAT, EMBED, SEE, World
+from tests.clients.world import CHAT, EMBED, SEE
 
 
 class TestChat(ChatModelIntegrationTests):
     """/api/chat. There is no tool_choice in this API."""
 
     @pytest.fixture(autouse=True)
-    def reach(self, router: World, images: None) -> None:
-        self.router = router
+    def reach(self, url: str, images: None) -> None:
+        self.url = url
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -24,7 +24,7 @@ class TestChat(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": SEE, "base_url": self.router.url}
+        return {"model": SEE, "base_url": self.url}
 
     @property
     def model_override_value(self) -> str:
@@ -47,8 +47,8 @@ class TestEmbeddings(EmbeddingsIntegrationTests):
     """/api/embed."""
 
     @pytest.fixture(autouse=True)
-    def reach(self, router: World) -> None:
-        self.router = router
+    def reach(self, url: str) -> None:
+        self.url = url
 
     @property
     def embeddings_class(self) -> type[Embeddings]:
@@ -56,4 +56,4 @@ class TestEmbeddings(EmbeddingsIntegrationTests):
 
     @property
     def embedding_model_params(self) -> dict[str, Any]:
-        return {"model": EMBED, "base_url": self.router.url}
+        return {"model": EMBED, "base_url": self.url}

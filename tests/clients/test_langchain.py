@@ -1,0 +1,47 @@
+"""LangChain's conformance suites against the router, in a process of their own (`tests/clients/langchain` says why)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.clients.langchain.conftest import ADDRESS
+from tests.clients.world import World
+
+SUITES = Path(__file__).parent / "langchain"
+ROOT = Path(__file__).parents[2]
+BEYOND = {
+    "test_stream_time": "needs a recording of a paid service",
+    "test_pdf_inputs": "no engine here reads PDF",
+    "test_pdf_tool_message": "no engine here reads PDF",
+    "test_audio_inputs": "no engine here listens in a chat",
+    "test_anthropic_inputs": "Anthropic's blocks in OpenAI's and Ollama's messages",
+    "test_tool_choice": "Ollama's API has none",
+    "test_image_tool_message": "results of tools are text in Ollama's API",
+}
+"""What the suites skip, and why."""
+PASSED = 98
+"""Cases that were passed when this was written; a newer suite may have more."""
+
+
+@pytest.mark.slow
+def test_the_suites_pass(router: World, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-c", str(SUITES / "pytest.ini"), "--rootdir", str(ROOT)]
+    done = subprocess.run(
+        [*command, f"--junitxml={report}", str(SUITES)],
+        cwd=ROOT,
+        env={**os.environ, ADDRESS: router.url, "NO_PROXY": "127.0.0.1", "LANGSMITH_TRACING": "false"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    cases = ElementTree.parse(report).findall(".//testcase")  # noqa: S314 - our own child wrote it
+    skipped = [str(case.get("name")).split("[")[0] for case in cases if case.find("skipped") is not None]
+    assert set(skipped) == set(BEYOND)
+    assert len(cases) - len(skipped) >= PASSED
