@@ -14,6 +14,7 @@ from dormouse_api import names
 from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
 from dormouse_operator import reading
+from dormouse_operator.decide import preload
 from dormouse_operator.observed import Demand, Model, Observed, Pod, Profile
 from dormouse_operator.plan import pipeline
 from dormouse_operator.plan.storage import claim_name
@@ -87,7 +88,8 @@ class Eyes:
             claim=reading.read_claim(claim_raw),
             pods=reading.read_pods(pods),
             runtime=reading.read_runtime(by_kind["Deployment"]),
-            wish=reading.read_lease(by_kind["Lease"]),
+            wish=preload.wish(model, reading.read_lease(by_kind["Lease"])),
+            restarted=reading.read_restart(by_kind["Lease"], by_kind["Deployment"]),
             progress=self._watcher.progress(key),
             state=self._watcher.state(key),
             demand=self._demands.of(key),

@@ -160,6 +160,8 @@ class Observed:
     jobs: tuple[Job, ...] | None = None
     runtime: Runtime | None = None
     wish: Wish | None = None
+    restarted: str | None = None
+    """The last restart of its pods that was asked for (MicroTime)."""
     progress: Progress | None = None
     state: RuntimeState | None = None
     demand: Demand | None = None

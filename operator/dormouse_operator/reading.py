@@ -1,5 +1,6 @@
 """From plain API objects to the values of `observed.py`. Pure: reads fields and judges nothing."""
 
+import contextlib
 from collections.abc import Sequence
 
 from pydantic import ValidationError
@@ -152,6 +153,20 @@ def replica_failure(raw: Object) -> str | None:
 def read_lease(raw: Object | None) -> Wish | None:
     """The wish in the model's Lease, or None."""
     return read_wish(raw.get("spec")) if raw else None
+
+
+def read_restart(lease: Object | None, deployment: Object | None) -> str | None:
+    """The later of the restart that the Lease asks for and the one that the Deployment has had.
+
+    So a Lease that was made anew, or says what is no time, restarts nothing.
+    """
+    template = deployment["spec"]["template"] if deployment else {}
+    found = []
+    for raw in (template, lease or {}):
+        said = ((raw.get("metadata") or {}).get("annotations") or {}).get(names.ANNOTATION_RESTARTED)
+        with contextlib.suppress(ValueError):
+            found.append((parse_time(str(said)), str(said)))
+    return max(found)[1] if found else None
 
 
 def read_pods(items: Sequence[Object]) -> tuple[Pod, ...]:

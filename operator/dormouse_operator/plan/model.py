@@ -140,9 +140,10 @@ def _deployment(o: Observed, p: Pipeline, replicas: int, woken_at: float | None)
     if p.stage is None and p.blocked is None and profile is not None and facts is not None and serving is not None:
         config = runtime.config(o.model, facts, serving, profile)
         template = runtime.template(o.model, config, profile, storage.claim_name(o.model))
+        template = runtime.restarted(template, o.restarted)
         return runtime.deployment(o.model, template, runtime.strategy(profile), replicas, woken_at)
     template, strategy = runtime.frozen(_present(o))
-    return runtime.deployment(o.model, template, strategy, replicas, woken_at)
+    return runtime.deployment(o.model, runtime.restarted(template, o.restarted), strategy, replicas, woken_at)
 
 
 def _present(o: Observed) -> Runtime:

@@ -103,6 +103,16 @@ def template(model: Model, runtime: RuntimeConfig, profile: Profile, claim: str)
     }
 
 
+def restarted(template: Object, at: str | None) -> Object:
+    """The template with the moment of the last restart that was asked for: with another, its pods are replaced."""
+    if at is None:
+        return template
+    meta = template["metadata"]
+    return template | {
+        "metadata": meta | {"annotations": (meta.get("annotations") or {}) | {names.ANNOTATION_RESTARTED: at}}
+    }
+
+
 def frozen(runtime: Runtime) -> tuple[Object, Object]:
     """(template, strategy) as they run now, for while a new revision is being made ready behind them."""
     return dict(runtime.template), dict(runtime.strategy)
