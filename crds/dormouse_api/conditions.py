@@ -28,6 +28,10 @@ class Reason(StrEnum):
     SERVING = "Serving"
     WAKING = "Waking"
     SCALED_TO_ZERO = "ScaledToZero"
+    WAITING_FOR_ACCELERATOR = "WaitingForAccelerator"
+    """Other models have the devices it needs, or its profile's places: it stands in line, and its callers are held."""
+    MAKING_ROOM = "MakingRoom"
+    """It finishes its calls and then sleeps, because another model waits for its devices; new calls are held."""
     # Ready = False or Unknown, and on the way
     PENDING = "Pending"
     INSPECTING = "Inspecting"

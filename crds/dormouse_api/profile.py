@@ -95,6 +95,9 @@ class RuntimeProfileSpec(ApiObject):
     it, at most what maxNumSeqs contexts need."""
     max_num_seqs: Annotated[int, Field(ge=1, le=4096)] = 64
     """Sequences one pod decodes at once."""
+    max_awake: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Models of this profile that may be awake at once; one more takes turns with them. Default: 2 with an accelerator,
+    no limit without. Beside it no more are awake than there are accelerators."""
     shared_memory: Quantity = "1Gi"
     """Size of /dev/shm."""
     args: (

@@ -92,6 +92,46 @@ class Starting(ApiObject):
     """The last one is under way."""
 
 
+class Line(ApiObject):
+    """A model's place among those that wait for the same accelerators."""
+
+    since: Timestamp
+    position: int
+    """1: the next. 0: its turn has come, and it starts."""
+    of: int
+    holder: Annotated[str, Field(max_length=512)] | None = None
+    """<namespace>/<name> of the model that has what it waits for."""
+    asked_to_leave: Timestamp | None = None
+    """Since when the holder finishes its calls, to make room."""
+    seconds: int | None = None
+    """About how long until its start begins, where that can be told."""
+
+
+class Swap(ApiObject):
+    """One turn on a full accelerator."""
+
+    at: Timestamp
+    """When it served."""
+    seconds: int
+    """From the moment the holder was asked to leave until this model served."""
+    waited_seconds: int
+    """In line and starting, all in all."""
+    holder: Annotated[str, Field(max_length=512)]
+    """Who made room."""
+
+
+class Cooldown(ApiObject):
+    """Starts that failed one after the other."""
+
+    failures: int
+    until: Timestamp
+    """Until then it is not started again, and callers are told why."""
+    key: Word
+    """Hash of what was started (generation and profile): with another the cooldown is over."""
+    reason: Word
+    message: Text
+
+
 class Inspected(ApiObject):
     """What inspection found that later stages need; kept here because Jobs and their pods go."""
 
@@ -145,6 +185,8 @@ class InferenceModelStatus(ApiObject):
     volume: Volume | None = None
     progress: Word | None = None
     """One word for `kubectl get`: 42% while pulling or quantizing."""
+    retry_at: Timestamp | None = None
+    """When a Job that failed is followed by the next try."""
     pull: PullStatus | None = None
     quantize: PullStatus | None = None
     profile: Word | None = None
@@ -154,6 +196,12 @@ class InferenceModelStatus(ApiObject):
     engine: EngineStatus | None = None
     starting: Starting | None = None
     cold_starts: Annotated[list[ColdStart], Field(max_length=5)] | None = None
+    line: Line | None = None
+    """Its place in the line for a full accelerator; unset where it does not wait."""
+    swaps: Annotated[list[Swap], Field(max_length=5)] | None = None
+    """The last few turns that another model made room for."""
+    cooldown: Cooldown | None = None
+    """Starts that failed since the last one that did not."""
     replicas: int | None = None
     ready_replicas: int | None = None
     selector: Annotated[str, Field(max_length=256)] | None = None

@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from dormouse_api import demand as wire
 from dormouse_operator.decide.autoscale import CALM_SECONDS, history_seconds
+from dormouse_operator.decide.pool import Traffic
 from dormouse_operator.observed import Demand, Sample
 from dormouse_operator.queue import Key
+from dormouse_operator.traffic import Heard
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ class Demands:
         self._changed = changed
         self._every = every
         self._board = Board()
+        self._heard = Heard()
         self._sized: set[Key] = set()
 
     def size(self, key: Key, wanted: bool) -> None:
@@ -87,14 +90,21 @@ class Demands:
         """The model's demand, if any router has told of it lately."""
         return self._board.of(key)
 
+    def traffic(self, key: Key, now: float) -> Traffic | None:
+        """The model's calls as all routers told of them lately; `now` in seconds since the epoch."""
+        return self._heard.of(key, now)
+
     async def run(self) -> None:
         """Poll until cancelled."""
         if not self._host:
             return
         async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False) as session:
             while True:
-                answers = await asyncio.gather(*(self._ask(session, ip) for ip in await self._routers()))
-                for key in self._board.take([answer for answer in answers if answer is not None], self._sized):
+                began, routers = time.time(), await self._routers()
+                told = await asyncio.gather(*(self._ask(session, ip) for ip in routers))
+                answers = [answer for answer in told if answer is not None]
+                self._heard.take(began, answers, whole=bool(routers) and len(answers) == len(routers))
+                for key in self._board.take(answers, self._sized):
                     self._changed(key)
                 await asyncio.sleep(self._every)
 

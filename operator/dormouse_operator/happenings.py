@@ -9,6 +9,7 @@ from dormouse_api.conditions import ConditionType, Reason, is_failure
 from dormouse_api.status import Condition, InferenceModelStatus
 from dormouse_operator.decide.quantities import words
 
+IN_TURN = (Reason.WAITING_FOR_ACCELERATOR.value, Reason.MAKING_ROOM.value)
 STEP = 25
 """Per cent of a pull between two events."""
 
@@ -40,8 +41,10 @@ def happenings(name: str, old: InferenceModelStatus, new: InferenceModelStatus) 
         found.append(Happening("QuantizeStarted", after.message, "Quantize"))
     elif after.reason == Reason.WAKING.value:
         found.append(Happening("Waking", f"{name} is called and wakes", "Wake"))
+    elif after.reason in IN_TURN:
+        found.append(Happening(after.reason, after.message, "Wake"))
     elif after.reason == Reason.SERVING.value:
-        found.append(Happening("Awake", _awake(name, new), "Wake"))
+        found.append(Happening("Awake", _awake(name, old, new), "Wake"))
     elif after.reason == Reason.SCALED_TO_ZERO.value:
         slept = before is not None and before.reason in (Reason.SERVING.value, Reason.WAKING.value)
         note = (
@@ -67,9 +70,12 @@ def _pull(old: InferenceModelStatus, new: InferenceModelStatus) -> list[Happenin
     return found
 
 
-def _awake(name: str, new: InferenceModelStatus) -> str:
+def _awake(name: str, old: InferenceModelStatus, new: InferenceModelStatus) -> str:
     start = new.cold_starts[-1] if new.cold_starts else None
     engine = f" with {new.engine.name}" if new.engine else ""
+    swap = new.swaps[-1] if new.swaps else None
+    if swap is not None and new.swaps != old.swaps:
+        return f"{name} serves{engine}, {swap.seconds} s after {swap.holder} was asked to make room"
     return f"{name} serves{engine}" + (f", {start.seconds} s after it was asked for" if start else "")
 
 

@@ -15,6 +15,7 @@ from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
 from dormouse_operator import reading
 from dormouse_operator.decide import preload
+from dormouse_operator.decide.pool import Traffic
 from dormouse_operator.observed import Demand, Model, Observed, Pod, Profile
 from dormouse_operator.plan import pipeline
 from dormouse_operator.plan.storage import claim_name
@@ -48,6 +49,7 @@ class Demands(Protocol):
     """What asks the routers (`demand.Demands`)."""
 
     def of(self, key: Key) -> Demand | None: ...
+    def traffic(self, key: Key, now: float) -> Traffic | None: ...
     def size(self, key: Key, wanted: bool) -> None: ...
 
 

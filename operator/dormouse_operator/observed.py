@@ -15,6 +15,7 @@ from dormouse_api.profile import RuntimeProfileSpec
 from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
 from dormouse_api.status import InferenceModelStatus
+from dormouse_operator.decide.eviction import Turn
 
 Object = Mapping[str, Any]
 
@@ -26,6 +27,11 @@ ANNOTATION_INTENT = f"{names.GROUP}/intent"
 """On every child we apply: hash of the intent, so that a field we stopped wanting is noticed."""
 ANNOTATION_WOKEN = f"{names.GROUP}/woken-at"
 """On the Deployment: when the present wake was asked for (MicroTime)."""
+ANNOTATION_ASKED = f"{names.GROUP}/asked-at"
+"""On the Deployment without replicas: since when the model waits for its turn on a full accelerator (MicroTime)."""
+ANNOTATION_TURNED_OUT = f"{names.GROUP}/turned-out-at"
+"""On the Deployment: with replicas, since when its door is closed, so that it can make room for another; without, when
+it made room (MicroTime)."""
 CONTAINERS = frozenset({"pull", "quantize", "runtime"})
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
 
@@ -116,6 +122,7 @@ class Pod:
     last_exit: Exit | None
     """The end before the last restart."""
     restarts: int
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,8 @@ class Runtime:
     woken_at: float | None
     template: Object
     strategy: Object
+    asked_at: float | None = None
+    turned_out: float | None = None
     refused: str | None = None
     """Why the cluster refuses to make its pods, if it does: a quota, a policy."""
 
@@ -165,6 +174,8 @@ class Observed:
     progress: Progress | None = None
     state: RuntimeState | None = None
     demand: Demand | None = None
+    turn: Turn | None = None
+    """What it may do among the models that want the same devices; None where there is nothing to share."""
     raw: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     """Children as read, by (kind, name)."""
 

@@ -11,8 +11,10 @@ from dormouse_api.model import InferenceModelSpec
 from dormouse_api.profile import RuntimeProfileSpec
 from dormouse_api.status import InferenceModelStatus
 from dormouse_operator.observed import (
+    ANNOTATION_ASKED,
     ANNOTATION_ATTEMPT,
     ANNOTATION_GENERATION,
+    ANNOTATION_TURNED_OUT,
     ANNOTATION_WOKEN,
     CONTAINERS,
     LABEL_INPUTS,
@@ -124,6 +126,7 @@ def read_pod(raw: Object) -> Pod:
         exit=_exit(state.get("terminated")),
         last_exit=_exit(last.get("terminated")),
         restarts=container.get("restartCount", 0),
+        node=raw.get("spec", {}).get("nodeName", ""),
     )
 
 
@@ -131,13 +134,14 @@ def read_runtime(raw: Object | None) -> Runtime | None:
     """The Deployment, or None."""
     if raw is None or "deletionTimestamp" in raw["metadata"]:
         return None
-    woken = (raw["metadata"].get("annotations") or {}).get(ANNOTATION_WOKEN)
-    spec = raw["spec"]
+    said, spec = raw["metadata"].get("annotations") or {}, raw["spec"]
     return Runtime(
         replicas=spec.get("replicas", 1),
-        woken_at=parse_time(woken) if woken else None,
+        woken_at=_time(said, ANNOTATION_WOKEN),
         template=spec["template"],
         strategy=spec.get("strategy", {}),
+        asked_at=_time(said, ANNOTATION_ASKED),
+        turned_out=_time(said, ANNOTATION_TURNED_OUT),
         refused=replica_failure(raw),
     )
 

@@ -7,7 +7,7 @@ A second look at an unchanged model reads only.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from dormouse_operator.observed import Model, Observed
 from dormouse_operator.plan.model import Plan, plan
 from dormouse_operator.queue import Key, WorkQueue
 from dormouse_operator.settings import Settings
+from dormouse_operator.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Reconciler:
         self._now = now
         self._known: set[Key] = set()
         self._eyes = Eyes(settings, parts.api, parts.watcher, parts.demands)
+        self._turns = Turns(settings, parts.api, parts.demands, parts.queue.add, now)
 
     async def look(self, key: Key) -> None:
         """One look, settled with the queue whatever happens."""
@@ -108,6 +110,7 @@ class Reconciler:
         try:
             model = reading.read_model(raw)
             seen = await self._eyes.observe(key, model)
+            seen = replace(seen, turn=await self._turns.of(seen))
         except ValidationError as error:
             await self._write_status(key, raw, status.unreadable(raw, words(error), self._now()))
             return None
@@ -117,14 +120,15 @@ class Reconciler:
         self._parts.watcher.follow(key, todo.follow)
         refused = await self._apply(seen, todo)
         wanted = status.build(seen, todo, refused, self._now())
-        learnt = (wanted.inspected, wanted.volume) != (model.status.inspected, model.status.volume)
+        old = model.status
+        learnt = (wanted.inspected, wanted.volume, wanted.cooldown) != (old.inspected, old.volume, old.cooldown)
         if await self._write_status(key, raw, wanted):
             self._parts.told.told(model, wanted)
         self._parts.told.seen(key, wanted)
         for job in todo.delete:
             await self._api.delete("Job", key.namespace, job.name, job.uid)
         if learnt:
-            return 0.0  # now that the results are recorded, their Jobs can go
+            return 0.0  # now that it is recorded, what it was learnt from can go: Jobs, a pod that failed
         return None if todo.look_at is None else min(LONGEST_WAIT, max(0.0, todo.look_at - self._now()))
 
     @property

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from dormouse_api.names import PORT_OPS
 
 Q4_THRESHOLD_BYTES = 14_000_000_000
+TURN_SECONDS = 10
+COOLDOWN_SECONDS = 300
 
 
 class SettingsError(ValueError):
@@ -28,6 +30,10 @@ class Settings:
     """host:port of the headless Service over the routers' ops ports; empty: demand is not polled."""
     q4_threshold_bytes: int = Q4_THRESHOLD_BYTES
     """Bytes of weights above which `quantization: auto` makes an int4 copy."""
+    turn_seconds: int = TURN_SECONDS
+    """Least time a busy model keeps a full accelerator, once it serves, before it makes room for one that waits."""
+    cooldown_seconds: int = COOLDOWN_SECONDS
+    """Until a model is started again after a start that failed; doubled by every further one."""
     ops_port: int = PORT_OPS
     workers: int = 6
     resync_seconds: float = 300.0
@@ -49,6 +55,8 @@ class Settings:
             default_profile=env.get("DORMOUSE_DEFAULT_PROFILE") or "cpu",
             router_ops=env.get("DORMOUSE_ROUTER_OPS", ""),
             q4_threshold_bytes=_number(env, "DORMOUSE_Q4_THRESHOLD_BYTES", Q4_THRESHOLD_BYTES, low=0),
+            turn_seconds=_number(env, "DORMOUSE_TURN_SECONDS", TURN_SECONDS, low=0),
+            cooldown_seconds=_number(env, "DORMOUSE_LOAD_COOLDOWN_SECONDS", COOLDOWN_SECONDS, low=1),
             ops_port=_number(env, "DORMOUSE_OPS_PORT", PORT_OPS, low=0),
             workers=_number(env, "DORMOUSE_WORKERS", 6, low=1),
             resync_seconds=_number(env, "DORMOUSE_RESYNC_SECONDS", 300, low=1),

@@ -21,7 +21,7 @@ from dormouse_api.status import (
     Volume,
 )
 from dormouse_operator import reading
-from dormouse_operator.decide import coldstart
+from dormouse_operator.decide import coldstart, swaps
 from dormouse_operator.decide.facts import inspected
 from dormouse_operator.decide.names import served_names
 from dormouse_operator.observed import Model, Observed
@@ -49,9 +49,12 @@ def build(o: Observed, plan: Plan, refused: Failure | None, now: float) -> Infer
             "volume": volume,
             "profile": o.profile.name if o.profile else old.profile,
             "device": o.profile.spec.device.value if o.profile else old.device,
+            "retry_at": coldstart.stamp(p.step.retry_at) if p.step and p.step.retry_at is not None else None,
             **_progress(p.stage, o.progress),
             "engine": _engine(o.state or plan.runtime.passed) or (old.engine if kept else None),
             **_starts(o, plan, kind),
+            **_turns(o, plan, now),
+            "cooldown": plan.failures,
             "replicas": plan.runtime.pods,
             "ready_replicas": plan.runtime.ready,
             "selector": f"{names.LABEL_MODEL}={o.model.name},{names.LABEL_COMPONENT}={names.COMPONENT_RUNTIME}",
@@ -120,6 +123,19 @@ def _starts(o: Observed, plan: Plan, kind: coldstart.Kind) -> dict[str, object]:
     going = plan.deployed and plan.scale.replicas > 0 and runtime.failure is None
     starting = coldstart.under_way(runtime.pod, o.state, plan.woken_at, kind) if going else None
     return {"starting": starting, "cold_starts": known}
+
+
+def _turns(o: Observed, plan: Plan, now: float) -> dict[str, object]:
+    """Its place in the line for a full accelerator, and what the last few turns took."""
+    old, known = o.model.status.line, o.model.status.swaps
+    ready = plan.runtime.pod.ready_at if plan.runtime.pod is not None and plan.runtime.ready else None
+    if ready is not None:
+        return {"line": None, "swaps": swaps.served(known, old, ready)}
+    if plan.turn is not None and plan.turn.place is not None:
+        since = plan.asked_at or plan.woken_at or now
+        return {"line": swaps.waiting(old, plan.turn.place, since), "swaps": known}
+    starts = old is not None and plan.wanted and plan.runtime.failure is None
+    return {"line": swaps.starting(old) if old is not None and starts else None, "swaps": known}
 
 
 def _progress(stage: str | None, progress: Progress | None) -> dict[str, object]:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from dormouse_api.conditions import ConditionType, Reason
 from dormouse_api.names import COMPONENT_INSPECT, COMPONENT_PULL, COMPONENT_QUANTIZE
 from dormouse_api.results import Failure
+from dormouse_operator.decide import cooldown
 from dormouse_operator.decide.attempts import Stage
+from dormouse_operator.decide.eviction import Turn
+from dormouse_operator.decide.places import Place
 from dormouse_operator.decide.quantities import words
 from dormouse_operator.observed import Observed
 from dormouse_operator.plan.model import Plan
@@ -68,13 +71,29 @@ def _ready(o: Observed, plan: Plan, blocked: Failure | None) -> Verdict:
 def _serving(plan: Plan) -> Verdict:
     """Ready, judged by the runtime alone."""
     pods = plan.runtime
+    if plan.turn is not None and plan.turn.leaving and pods.ready:
+        return Verdict.yes(Reason.MAKING_ROOM, _making_room(plan.turn))
     if pods.ready:
         return Verdict.yes(Reason.SERVING, f"{pods.ready} of {pods.pods} runtime pods ready")
-    if plan.scale.replicas == 0:
+    if plan.resting is not None:
+        return Verdict.failed(cooldown.failure(plan.resting))
+    if plan.turn is not None and plan.turn.place is not None:
+        return Verdict.yes(Reason.WAITING_FOR_ACCELERATOR, _in_line(plan.turn.place))
+    if plan.scale.replicas == 0 and not plan.wanted:
         return Verdict.yes(Reason.SCALED_TO_ZERO, "asleep; the next request wakes it")
     if pods.failure is not None:
         return Verdict.failed(pods.failure)
     return Verdict.yes(Reason.WAKING, "waking; requests are held until it serves")
+
+
+def _in_line(place: Place) -> str:
+    about = f", about {place.seconds} s" if place.seconds is not None else ""
+    return f"waiting for an accelerator: {place.why}; position {place.position} of {place.of}{about}"
+
+
+def _making_room(turn: Turn) -> str:
+    heir = "/".join(turn.successor) if turn.successor is not None else "another model"
+    return f"finishing its calls, then it makes room for {heir}; new requests are held until its next turn"
 
 
 def _doing(o: Observed, plan: Plan) -> str:
@@ -159,6 +178,10 @@ def _available(o: Observed, plan: Plan) -> Verdict:
         return Verdict.yes(Reason.POD_READY, f"{pods.ready} of {pods.pods} pods ready")
     if not plan.deployed:
         return Verdict.no(Reason.PENDING, "starts once the weights are ready")
+    if plan.resting is not None:
+        return Verdict.failed(cooldown.failure(plan.resting))
+    if plan.turn is not None and plan.turn.place is not None:
+        return Verdict.no(Reason.WAITING_FOR_ACCELERATOR, _in_line(plan.turn.place))
     if plan.scale.replicas == 0:
         return Verdict.no(Reason.NO_POD, "asleep: no pod is wanted")
     if pods.failure is not None:
@@ -174,6 +197,10 @@ def _available(o: Observed, plan: Plan) -> Verdict:
 def _idle(plan: Plan) -> Verdict:
     if not plan.deployed:
         return Verdict.no(Reason.PENDING, "the model has not been made ready yet")
+    if plan.scale.replicas == 0 and plan.wanted:
+        return Verdict.no(Reason.IN_USE, "somebody calls it, and it waits for its turn")
+    if plan.resting is not None:
+        return Verdict.no(Reason(plan.resting.reason), "its start failed: it is left alone for a while")
     if plan.scale.replicas == 0:
         return Verdict.yes(Reason.SCALED_TO_ZERO, "nobody has called for a while")
     return Verdict.no(Reason.IN_USE, "a lease or scaling.minReplicas keeps it awake")

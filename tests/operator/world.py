@@ -15,6 +15,7 @@ from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
 from dormouse_api.status import InferenceModelStatus
 from dormouse_operator.decide.coldstart import stamp
+from dormouse_operator.decide.pool import Traffic
 from dormouse_operator.errors import Terminal
 from dormouse_operator.observed import LABEL_JOB_NAME, Demand, Model, Pod
 from dormouse_operator.queue import Key
@@ -227,6 +228,7 @@ class Quiet:
         self.demands: dict[Key, Demand] = {}
         self.statuses: list[tuple[InferenceModelStatus, InferenceModelStatus]] = []
         self.results: list[str] = []
+        self.heard: dict[Key, Traffic] = {}
         self.sized: dict[Key, bool] = {}
         self.lost: list[Key] = []
 
@@ -243,6 +245,9 @@ class Quiet:
 
     def of(self, key: Key) -> Demand | None:
         return self.demands.get(key)
+
+    def traffic(self, key: Key, now: float) -> Traffic | None:
+        return self.heard.get(key)
 
     def size(self, key: Key, wanted: bool) -> None:
         self.sized[key] = wanted

@@ -15,6 +15,8 @@ class Place:
     holder: Key | None
     why: str
     seconds: int | None = None
+    asked_to_leave: float | None = None
+    """Since when the holder makes room."""
 
 
 def place(
@@ -46,6 +48,7 @@ def place(
         holder=holder.key if holder is not None else None,
         why=_why(holder, ahead, leaving),
         seconds=None if seconds is None else rounded(seconds),
+        asked_to_leave=(holder.leaving or holder.left) if holder is not None else None,
     )
 
 

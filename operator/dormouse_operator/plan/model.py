@@ -1,17 +1,21 @@
 """Everything that shall exist for one model, and when to look again. Pure: puts the other plans together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dormouse_api.names import COMPONENT_INSPECT, COMPONENT_PULL, COMPONENT_QUANTIZE
+from dormouse_api.status import Cooldown
+from dormouse_operator.decide import cooldown
 from dormouse_operator.decide import facts as known
 from dormouse_operator.decide.attempts import Step
-from dormouse_operator.decide.autoscale import calm_seconds
 from dormouse_operator.decide.coldstart import asked_at, stamp
+from dormouse_operator.decide.contenders import waits_for_devices
+from dormouse_operator.decide.eviction import Turn
 from dormouse_operator.decide.quantization import copy_folder
-from dormouse_operator.decide.replicas import Bounds, Scale, decide
+from dormouse_operator.decide.replicas import Scale
 from dormouse_operator.decide.runtime import RuntimeView, view
 from dormouse_operator.observed import Job, Observed, Pod, Runtime
 from dormouse_operator.plan import jobs, pipeline, runtime, service, storage
+from dormouse_operator.plan.awake import Awake, awake
 from dormouse_operator.plan.common import Object
 from dormouse_operator.plan.lease import lease
 from dormouse_operator.plan.pipeline import Pipeline
@@ -28,6 +32,8 @@ class Plan:
 
     pipeline: Pipeline
     scale: Scale
+    wanted: bool
+    """It has pods, or would have if it had not to wait for them."""
     runtime: RuntimeView
     deployed: bool
     """The runtime has a Deployment (or gets one now)."""
@@ -38,37 +44,57 @@ class Plan:
     follow: Pod | None
     """Pod whose own endpoint shall be asked for progress."""
     woken_at: float | None
+    asked_at: float | None
+    """Since when it waits for its turn on a full accelerator."""
     look_at: float | None
+    turn: Turn | None
+    failures: Cooldown | None
+    """Starts that failed, to be remembered."""
+    resting: Cooldown | None
+    """The same, while it is left alone for them."""
 
 
 def plan(o: Observed, settings: Settings, now: float) -> Plan:
     """The plan for `o`."""
     p = pipeline.run(o, settings, now)
-    scale = decide(o.wish, bounds(o), o.demand, now, o.runtime.replicas if o.runtime is not None else 0)
-    pods = view(o, now)
+    up = awake(o, now)
+    pods = _patient(o, view(o, now))
     ready_to_run = p.stage is None and p.blocked is None
     frozen = not ready_to_run and not p.hands_off and _can_stay(o)
-    woken_at = _woken_at(o, scale)
+    failures = cooldown.after(o.model, o.profile, pods, settings.cooldown_seconds, now)
     apply: list[Object] = []
     if ready_to_run or frozen:
-        # first of all: a caller may be waiting for this wake
-        apply.append(_deployment(o, p, scale.replicas, woken_at))
-        apply.append(service.service(o.model))
+        # first of all: a caller may be waiting for this wake. But a door is closed before it is noted that it is
+        apply = [_deployment(o, p, up), service.service(o.model, closed=up.closed)]
+        apply = apply[::-1] if up.closed else apply
     if not p.hands_off:
         apply += [lease(o.model), *_stage_objects(o, p)]
-    times = (scale.look_at, p.step.retry_at if p.step else None, pods.look_at)
+    times = (up.scale.look_at, p.step.retry_at if p.step else None, pods.look_at)
     return Plan(
         pipeline=p,
-        scale=scale,
+        scale=up.scale,
+        wanted=up.wanted,
         runtime=pods,
         deployed=ready_to_run or frozen,
         frozen=frozen,
         apply=tuple(apply),
         delete=superseded(o, p),
-        follow=_follow(o, p, pods, woken_at, now),
-        woken_at=woken_at,
+        follow=_follow(o, p, pods, up.marks.woken_at, now),
+        woken_at=up.marks.woken_at,
+        asked_at=up.marks.asked_at,
         look_at=min((t for t in times if t is not None), default=None),
+        turn=o.turn,
+        failures=failures,
+        resting=failures if failures is not None and cooldown.ends(failures) > now else None,
     )
+
+
+def _patient(o: Observed, pods: RuntimeView) -> RuntimeView:
+    """A pod that waits for what another model has is in line, and not in trouble."""
+    in_line = o.turn is not None and o.turn.place is not None
+    if in_line and pods.failure is not None and waits_for_devices(o, pods.failure.reason):
+        return replace(pods, failure=None)
+    return pods
 
 
 def _stage_objects(o: Observed, p: Pipeline) -> list[Object]:
@@ -79,15 +105,6 @@ def _stage_objects(o: Observed, p: Pipeline) -> list[Object]:
     if p.work is not None and p.step is not None and p.step.step is Step.START:
         found.append(jobs.job(o.model, p.work, p.step.attempt))
     return found
-
-
-def bounds(o: Observed) -> Bounds:
-    """The scaling bounds of the spec; a pod's load defaults to what its profile decodes at once."""
-    scaling = o.model.spec.scaling
-    slots = o.profile.spec.max_num_seqs if o.profile else 64
-    starts = [start.seconds for start in o.model.status.cold_starts or ()]
-    calm = calm_seconds(max(starts, default=None))
-    return Bounds(scaling.min_replicas, scaling.max_replicas, scaling.target_in_flight or slots, calm)
 
 
 def superseded(o: Observed, p: Pipeline) -> tuple[Job, ...]:
@@ -135,30 +152,22 @@ def _can_stay(o: Observed) -> bool:
     return o.runtime is not None and usable and volume is not None and volume.claim_uid == (o.claim and o.claim.uid)
 
 
-def _deployment(o: Observed, p: Pipeline, replicas: int, woken_at: float | None) -> Object:
+def _deployment(o: Observed, p: Pipeline, up: Awake) -> Object:
     profile, facts, serving = o.profile, p.facts, p.serving
     if p.stage is None and p.blocked is None and profile is not None and facts is not None and serving is not None:
         config = runtime.config(o.model, facts, serving, profile)
         template = runtime.template(o.model, config, profile, storage.claim_name(o.model))
         template = runtime.restarted(template, o.restarted)
-        return runtime.deployment(o.model, template, runtime.strategy(profile), replicas, woken_at)
+        return runtime.deployment(o.model, template, runtime.strategy(profile), up.scale.replicas, up.marks)
     template, strategy = runtime.frozen(_present(o))
-    return runtime.deployment(o.model, runtime.restarted(template, o.restarted), strategy, replicas, woken_at)
+    template = runtime.restarted(template, o.restarted)
+    return runtime.deployment(o.model, template, strategy, up.scale.replicas, up.marks)
 
 
 def _present(o: Observed) -> Runtime:
     if o.runtime is None:
         raise AssertionError("a frozen plan needs a Deployment to keep")
     return o.runtime
-
-
-def _woken_at(o: Observed, scale: Scale) -> float | None:
-    """The moment of the present wake: the lease as it was when replicas left zero, kept until they return to it."""
-    if scale.replicas == 0:
-        return None
-    if o.runtime is not None and o.runtime.replicas > 0:
-        return o.runtime.woken_at
-    return o.wish.renewed if o.wish is not None and scale.look_at is not None else None
 
 
 def _follow(o: Observed, p: Pipeline, pods: RuntimeView, woken_at: float | None, now: float) -> Pod | None:

@@ -1,5 +1,7 @@
 """The Deployment of the runtime. Its template depends on the spec and the weights only, so a wake never rolls it."""
 
+from dataclasses import dataclass
+
 from dormouse_api import names
 from dormouse_api.lease import micro_time
 from dormouse_api.model import Task
@@ -8,7 +10,14 @@ from dormouse_api.runtime import RuntimeConfig
 from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.fit import preflight
 from dormouse_operator.decide.quantization import Serving
-from dormouse_operator.observed import ANNOTATION_WOKEN, Model, Profile, Runtime
+from dormouse_operator.observed import (
+    ANNOTATION_ASKED,
+    ANNOTATION_TURNED_OUT,
+    ANNOTATION_WOKEN,
+    Model,
+    Profile,
+    Runtime,
+)
 from dormouse_operator.plan.common import Object, cache_mount, env, labels, metadata, pod_spec, tmp_mount, weights
 from dormouse_operator.plan.placement import placement, resources, runs_remote_code
 
@@ -51,11 +60,29 @@ def config(model: Model, facts: Facts, serving: Serving, profile: Profile) -> Ru
     )
 
 
-def deployment(model: Model, template: Object, strategy: Object, replicas: int, woken_at: float | None) -> Object:
+@dataclass(frozen=True)
+class Marks:
+    """What the Deployment remembers of its model's wakes, in seconds since the epoch: see `observed.Runtime`."""
+
+    woken_at: float | None = None
+    asked_at: float | None = None
+    turned_out: float | None = None
+
+    def annotations(self) -> dict[str, str]:
+        """As they are kept."""
+        known = {
+            ANNOTATION_WOKEN: self.woken_at,
+            ANNOTATION_ASKED: self.asked_at,
+            ANNOTATION_TURNED_OUT: self.turned_out,
+        }
+        return {name: micro_time(at) for name, at in known.items() if at is not None}
+
+
+def deployment(model: Model, template: Object, strategy: Object, replicas: int, marks: Marks) -> Object:
     """The intent. `replicas` is always part of it: left out, the API server would make it 1."""
     meta = metadata(model, names.runtime_name(model.name), names.COMPONENT_RUNTIME)
-    if woken_at is not None:
-        meta["annotations"] = {ANNOTATION_WOKEN: micro_time(woken_at)}
+    if annotations := marks.annotations():
+        meta["annotations"] = annotations
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -24,7 +24,7 @@ def deployment(m: Model, p: Profile, replicas: int = 1, woken: float | None = No
     serving = choose(m, facts(), p, Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
     template = runtime.template(m, runtime.config(m, facts(), serving, p), p, "tiny-weights")
-    return runtime.deployment(m, template, runtime.strategy(p), replicas, woken)
+    return runtime.deployment(m, template, runtime.strategy(p), replicas, runtime.Marks(woken))
 
 
 def pod_of(body: Object) -> Any:

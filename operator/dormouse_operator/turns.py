@@ -1,0 +1,146 @@
+"""Gets the whole pool of a model that shares devices, and asks whose turn it is. Owns the reading; decides nothing.
+
+Everything is read anew: a turn that was remembered would be wrong for the next model that is looked at. Looks that come
+at the same time share one reading, begun after the last of them came.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from dormouse_api import names
+from dormouse_operator import reading
+from dormouse_operator.decide import eviction, preload
+from dormouse_operator.decide.contenders import contender, shares
+from dormouse_operator.decide.eviction import LATER, Turn
+from dormouse_operator.decide.pool import Contender, Traffic
+from dormouse_operator.observed import Demand, Observed, Profile
+from dormouse_operator.plan.awake import wants
+from dormouse_operator.queue import Key
+from dormouse_operator.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+KINDS = ("Deployment", "Lease", "Pod")
+RUNTIMES = f"{names.SELECTOR},{names.LABEL_COMPONENT}={names.COMPONENT_RUNTIME}"
+
+
+class Lister(Protocol):
+    """The part of `kube.Kube` that is needed."""
+
+    async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]: ...
+
+
+class Routers(Protocol):
+    """What asks the routers (`demand.Demands`)."""
+
+    def of(self, key: Key) -> Demand | None: ...
+    def traffic(self, key: Key, now: float) -> Traffic | None: ...
+
+
+class Turns:
+    """One per process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        api: Lister,
+        routers: Routers,
+        nudge: Callable[[Key], None],
+        now: Callable[[], float],
+    ) -> None:
+        """`nudge` asks for a look at a model that is not yet as its turn says; `now` is in seconds since the epoch."""
+        self._settings, self._api, self._routers = settings, api, routers
+        self._nudge, self._now = nudge, now
+        self._next: asyncio.Task[list[Contender]] | None = None
+        self._lock = asyncio.Lock()
+
+    async def of(self, o: Observed) -> Turn | None:
+        """The model's turn; None where there is nothing to share, or nothing of it up and nobody who wants it."""
+        if not shares(o.profile) or not self._concerned(o):
+            return None
+        pool = await self._shared()
+        mine = next((c for c in pool if c.key == (o.model.namespace, o.model.name)), None)
+        if mine is None:
+            return LATER
+        rivals = [c for c in pool if c.resource == mine.resource or c.profile == mine.profile]
+        turns = eviction.decide(rivals, self._now(), self._settings.turn_seconds)
+        for key in eviction.to_do(rivals, turns):
+            if key != mine.key:
+                self._nudge(Key(*key))
+        return turns[mine.key]
+
+    def _concerned(self, o: Observed) -> bool:
+        up = o.runtime is not None and (o.runtime.replicas > 0 or o.runtime.asked_at is not None)
+        ending = o.runtime is not None and o.runtime.turned_out is not None and bool(o.pods_of("runtime"))
+        return up or ending or wants(o, self._now()).replicas > 0
+
+    async def _shared(self) -> list[Contender]:
+        """The pool as it is after this call came: a reading that is under way may have begun before."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._turn_to_read(), name="pool")
+        return await asyncio.shield(self._next)
+
+    async def _turn_to_read(self) -> list[Contender]:
+        async with self._lock:
+            self._next = None
+            return await self._read()
+
+    async def _read(self) -> list[Contender]:
+        spaces = self._settings.namespaces or (None,)
+        raw_profiles, *rest = await asyncio.gather(
+            self._api.list(names.PROFILE_KIND),
+            *(self._api.list(names.MODEL_KIND, space) for space in spaces),
+            *(self._api.list(kind, space, RUNTIMES) for kind in KINDS for space in spaces),
+        )
+        profiles = _profiles(raw_profiles)
+        models = [item for found in rest[: len(spaces)] for item in found]
+        children: dict[tuple[str, Key], list[Object]] = {}
+        for number, found in enumerate(rest[len(spaces) :]):
+            for item in found:
+                meta = item["metadata"]
+                key = Key(meta["namespace"], (meta.get("labels") or {}).get(names.LABEL_MODEL, ""))
+                children.setdefault((KINDS[number // len(spaces)], key), []).append(item)
+        pool = (self._contender(raw, profiles, children) for raw in models)
+        return [c for c in pool if c is not None]
+
+    def _contender(
+        self, raw: Object, profiles: dict[str, Profile], children: dict[tuple[str, Key], list[Object]]
+    ) -> Contender | None:
+        if "deletionTimestamp" in raw["metadata"]:
+            return None
+        try:
+            model = reading.read_model(raw)
+        except ValidationError:
+            return None  # its own look tells the user
+        key = Key(model.namespace, model.name)
+        profile = profiles.get(model.spec.profile or self._settings.default_profile)
+        if not shares(profile):
+            return None
+        deployment, lease = (next(iter(children.get((kind, key), [])), None) for kind in KINDS[:2])
+        now = self._now()
+        seen = Observed(
+            model=model,
+            profile=profile,
+            pods=reading.read_pods(children.get(("Pod", key), [])),
+            runtime=reading.read_runtime(deployment),
+            wish=preload.wish(model, reading.read_lease(lease)),
+            demand=self._routers.of(key),
+        )
+        return contender(seen, wants(seen, now).replicas > 0, self._routers.traffic(key, now), now)
+
+
+def _profiles(items: list[Object]) -> dict[str, Profile]:
+    found: dict[str, Profile] = {}
+    for item in items:
+        try:
+            profile = reading.read_profile(item)
+        except ValidationError as error:
+            log.warning("RuntimeProfile %s is not understood: %s", item["metadata"]["name"], error.error_count())
+            continue
+        found[profile.name] = profile
+    return found
