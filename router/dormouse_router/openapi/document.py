@@ -11,11 +11,25 @@ from typing import Any
 
 import msgspec
 
-from dormouse_router.openapi import anthropic, headers, native, ollama, ollama_schemas, openai, openai_schemas, pages
+from dormouse_router.openapi import (
+    anthropic,
+    headers,
+    native,
+    native_schemas,
+    ollama,
+    ollama_schemas,
+    openai,
+    openai_more,
+    openai_schemas,
+    pages,
+    responses,
+)
 from dormouse_router.openapi.parts import EVENTS, JSON, STRING, Answer, Operation, Schema, obj, ref
 
 OPERATIONS: tuple[Operation, ...] = (
     *openai.OPERATIONS,
+    *responses.OPERATIONS,
+    *openai_more.OPERATIONS,
     *ollama.OPERATIONS,
     *anthropic.OPERATIONS,
     *native.OPERATIONS,
@@ -53,12 +67,16 @@ def _schemas() -> dict[str, Schema]:
     parts = (
         openai_schemas.requests(),
         openai_schemas.ANSWERS,
+        openai_more.requests(),
+        openai_more.ANSWERS,
+        responses.requests(),
+        responses.ANSWERS,
         ollama_schemas.requests(),
         ollama_schemas.ANSWERS,
         anthropic.requests(),
         anthropic.ANSWERS,
-        native.requests(),
-        native.ANSWERS,
+        native_schemas.requests(),
+        native_schemas.ANSWERS,
     )
     return {name: schema for part in parts for name, schema in part.items()}
 

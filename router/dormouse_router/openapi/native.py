@@ -1,24 +1,17 @@
-"""The native routes, and the objects they take and give."""
+"""The native routes."""
 
-from dormouse_router.dialects.native import requests as wire
 from dormouse_router.openapi import headers
-from dormouse_router.openapi.derive import components, overlay
 from dormouse_router.openapi.parts import (
-    COUNT,
     JSON,
-    NUMBER,
     STRING,
     Answer,
     Family,
     Operation,
     Schema,
-    arr,
     enum,
-    nullable,
-    obj,
     path_parameter,
+    query_parameter,
     ref,
-    said,
 )
 
 FAMILY = Family(
@@ -27,47 +20,22 @@ FAMILY = Family(
     "is to blame in `param`.",
     "NativeError",
 )
+_NAME = path_parameter("name", "Any name of it, which may hold slashes.", {"type": "string", "minLength": 1})
+_JOB = path_parameter("ident", "`id` of a job.")
+_FILTER = (
+    query_parameter("state", "One or more of queued, running, retrying, succeeded, failed, with commas between."),
+    query_parameter("model", "A name of the model, or its source."),
+    query_parameter("limit", "Most jobs of a page.", {"type": "integer", "minimum": 1, "maximum": 1000}),
+    query_parameter("after", "`id` of the last job of the page before."),
+)
 
 
-def requests() -> dict[str, Schema]:
-    made = components("Native", wire.PullRequest)
-    source: Schema = {"description": "`org/name` of the hub, or a URI such as `hf://org/name`."}
-    overlay(made, {"NativePullRequest": {"model": source, "source": source}})
-    return made
+def _read(
+    path: str, summary: str, answer: str, refusals: tuple[int, ...] = (), own: tuple[Schema, ...] = ()
+) -> Operation:
+    ok = Answer("It.", {JSON: ref(answer)})
+    return Operation(FAMILY, "get", path, summary, {200: ok}, (*headers.READ, *refusals), own=own, head=True)
 
-
-_JOB: dict[str, Schema] = {
-    "id": STRING,
-    "model": said(STRING, "metadata.name of the InferenceModel."),
-    "namespace": STRING,
-    "source": STRING,
-    "status": said(
-        enum("queued", "running", "retrying", "succeeded", "failed"),
-        "retrying: it failed, and the operator tries again by itself.",
-    ),
-    "stage": STRING,
-    "progress": said(NUMBER, "Percent of the bytes."),
-    "downloaded_bytes": COUNT,
-    "total_bytes": nullable(COUNT),
-    "eta_seconds": nullable(NUMBER),
-    "error": said(nullable(STRING), "Why it failed, with the fix."),
-}
-ANSWERS: dict[str, Schema] = {
-    "NativeError": obj({"error": STRING}, {"param": STRING}),
-    "NativeJob": obj(
-        _JOB,
-        {
-            "revision": STRING,
-            "commit": nullable(STRING),
-            "quantization": STRING,
-            "names": arr(STRING),
-            "bytes_per_second": nullable(NUMBER),
-            "created_at": STRING,
-        },
-    ),
-    "NativeJobs": obj({"jobs": arr(ref("NativeJob"))}),
-    "NativeHealth": obj({"status": STRING}),
-}
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -80,7 +48,10 @@ OPERATIONS: tuple[Operation, ...] = (
                 "The job.",
                 {JSON: ref("NativeJob")},
                 ("x-request-id", "location"),
-                {"get_jobs_ident": ("ident", "$response.body#/id")},
+                {
+                    "get_jobs_ident": ("ident", "$response.body#/id"),
+                    "delete_jobs_ident": ("ident", "$response.body#/id"),
+                },
             )
         },
         (*headers.POST, 404, 409),
@@ -88,32 +59,35 @@ OPERATIONS: tuple[Operation, ...] = (
         "NativePullRequest",
         ("request-id",),
     ),
+    _read("/jobs", "List pulls, the newest first", "NativeJobs", (400,), _FILTER),
+    _read("/jobs/{ident}", "Show a pull", "NativeJob", (404,), (_JOB,)),
     Operation(
         FAMILY,
-        "get",
-        "/jobs",
-        "List pulls",
-        {200: Answer("The newest first.", {JSON: ref("NativeJobs")})},
-        headers.READ,
-    ),
-    Operation(
-        FAMILY,
-        "get",
+        "delete",
         "/jobs/{ident}",
-        "Show a pull",
-        {200: Answer("The job.", {JSON: ref("NativeJob")})},
-        (*headers.READ, 404),
-        own=(path_parameter("ident", "`id` of a job."),),
+        "Cancel a pull",
+        {200: Answer("The job, as it ended.", {JSON: ref("NativeJob")})},
+        (*headers.READ, 404, 409, 503),
+        "Deletes its InferenceModel, as long as there are no weights that this would destroy.",
+        own=(_JOB,),
     ),
+    _read("/models", "List models and routes", "NativeModels"),
+    _read("/models/{name}", "Show a model or a route", "NativeModel", (404,), (_NAME,)),
     Operation(
         FAMILY,
-        "get",
-        "/health",
-        "Say whether the router serves",
-        {200: Answer("It does.", {JSON: ref("NativeHealth")})},
-        headers.READ,
-        head=True,
+        "post",
+        "/models/{name}/reload",
+        "Replace a model's runtime",
+        {
+            200: Answer("Nothing of it runs: the next start is fresh.", {JSON: ref("NativeReload")}),
+            202: Answer("It is replaced; calls in flight finish.", {JSON: ref("NativeReload")}),
+        },
+        (*headers.READ, 400, 404, 409, 503),
+        own=(_NAME,),
     ),
+    _read("/status", "Show engines, models, failures and configuration", "NativeStatus"),
+    _read("/health", "Say whether all is well", "NativeHealth"),
+    _read("/diag", "Collect what a bug report should hold", "NativeDiag"),
     Operation(
         FAMILY,
         "get",
@@ -121,5 +95,16 @@ OPERATIONS: tuple[Operation, ...] = (
         "Numbers for Prometheus",
         {200: Answer("Prometheus' text format.", {"text/plain": STRING})},
         headers.READ,
+        head=True,
+    ),
+    Operation(
+        FAMILY,
+        "get",
+        "/metrics/gpu",
+        "What engines hold of their accelerators",
+        {200: Answer("JSON, or for Prometheus its format.", {JSON: ref("NativeAccelerators"), "text/plain": STRING})},
+        (*headers.READ, 400),
+        own=(query_parameter("format", "Else the header `accept` decides.", enum("json", "prometheus")),),
+        head=True,
     ),
 )

@@ -30,6 +30,10 @@ def _read(path: str, summary: str, answer: str, *, head: bool = False) -> Operat
     return Operation(FAMILY, "get", path, summary, {200: Answer("It.", {JSON: ref(answer)})}, headers.READ, head=head)
 
 
+def _refused(path: str, summary: str, status: int) -> Operation:
+    return Operation(FAMILY, "post", path, summary, {}, (*headers.READ, status))
+
+
 _STEPS = Answer(_WHOLE, {JSON: ref("OllamaDone"), LINES: ref("OllamaProgressLine")}, ("x-request-id",))
 _DONE = Answer("It is done. No body.", {}, ("x-request-id",))
 
@@ -84,14 +88,16 @@ OPERATIONS: tuple[Operation, ...] = (
         (*headers.READ, 400, 404, 409, 413, 503),
         body="OllamaNameRequest",
     ),
-    Operation(FAMILY, "post", "/api/push", "Refused: nothing is pushed from here", {}, (*headers.READ, 501)),
+    _refused("/api/push", "Refused: nothing is pushed from here", 400),
+    _refused("/api/me", "Refused: there are no accounts here", 404),
+    _refused("/api/signout", "Refused: there are no accounts here", 404),
     Operation(
         FAMILY,
         "post",
         "/api/blobs/{digest}",
         "Refused: models are not made of files",
         {},
-        (*headers.READ, 501),
+        (*headers.READ, 400),
         own=(_DIGEST,),
     ),
     Operation(

@@ -12,6 +12,7 @@ from dormouse_router.openapi.parts import (
     any_of,
     path_parameter,
     ref,
+    said,
 )
 
 FAMILY = Family(
@@ -20,6 +21,7 @@ FAMILY = Family(
     "wakes while the call waits.",
     "OpenAIError",
 )
+PASSED = said({}, "Passed on to the engine as it is.")
 _EITHER = replace(FAMILY, error="ModelError")
 """Whose error it is, the header `anthropic-version` decides."""
 _NAME = path_parameter(
@@ -33,6 +35,14 @@ def _call(path: str, summary: str, body: str, answer: str, event: str = "") -> O
     ok = Answer(_WHOLE if event else "The answer.", contents, headers.PROVENANCE)
     parameters = headers.STREAMED if event else headers.CALL
     return Operation(FAMILY, "post", path, summary, {200: ok}, (*headers.CALLS, 422), "", body, parameters)
+
+
+def _none_stored() -> tuple[Operation, ...]:
+    """Chat completions are not kept."""
+    one, refusals = "/v1/chat/completions/{name}", (*headers.READ, 404)
+    ways = (("get", "/v1/chat/completions", ()), *((method, one, (_NAME,)) for method in ("get", "post", "delete")))
+    text = "Refused: chat completions are not stored"
+    return tuple(Operation(FAMILY, method, path, text, {}, refusals, own=own) for method, path, own in ways)
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -61,4 +71,14 @@ OPERATIONS: tuple[Operation, ...] = (
         own=(_NAME,),
         head=True,
     ),
+    Operation(
+        FAMILY,
+        "delete",
+        "/v1/models/{name}",
+        "Delete a model or a route",
+        {200: Answer("It is gone, and a model's weights with it.", {JSON: ref("OpenAIDeleted")})},
+        (*headers.READ, 404, 409, 503),
+        own=(_NAME,),
+    ),
+    *_none_stored(),
 )

@@ -2,6 +2,7 @@
 
 from dormouse_router.dataplane import bodies
 from dormouse_router.openapi.derive import components, overlay, passed_on
+from dormouse_router.openapi.openai import PASSED
 from dormouse_router.openapi.parts import (
     ANY,
     COUNT,
@@ -19,7 +20,6 @@ from dormouse_router.openapi.parts import (
     said,
 )
 
-PASSED = said(ANY, "Passed on to the engine as it is.")
 _MODEL: Schema = {"minLength": 1, "description": "A name that `GET /v1/models` lists, of a model or of a route."}
 _STREAM: Schema = {"description": "Answer with server-sent events, ended by `data: [DONE]`."}
 
@@ -152,7 +152,8 @@ ANSWERS: dict[str, Schema] = {
     ),
     "OpenAIModel": obj(
         {"id": STRING, "object": const("model"), "created": INTEGER, "owned_by": STRING},
-        {"max_model_len": said(COUNT, "Tokens of the context.")},
+        {"max_model_len": said(COUNT, "Tokens of the context."), "context_length": COUNT, "capabilities": arr(STRING)},
     ),
+    "OpenAIDeleted": obj({"id": STRING, "object": const("model"), "deleted": const(True)}),
     "OpenAIModels": obj({"object": const("list"), "data": arr(ref("OpenAIModel"))}),
 }

@@ -29,7 +29,7 @@ def said(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description}
 
 
-def const(value: str) -> Schema:
+def const(value: str | bool) -> Schema:
     return {"const": value}
 
 

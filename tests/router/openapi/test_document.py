@@ -18,7 +18,7 @@ Route = tuple[str, str]
 
 def mounted(app: App) -> set[Route]:
     """Method and path of everything a client may call, as the document writes paths."""
-    hot = {("post", path) for dialect in app.dialects for path in (*dialect.posts, *dialect.starts)}
+    hot = {("post", path) for dialect in app.dialects for path in (*dialect.posts, *dialect.starts, *dialect.forms)}
     rest = {
         (method.lower(), re.sub(r":path}", "}", route.path)) for route in app.routes for method in route.methods or ()
     }
