@@ -124,8 +124,29 @@ async def by_anthropic(url: str, model: str, streamed: bool) -> str:
     return "".join(block.text for block in second.content if block.type == "text")
 
 
+async def by_responses(url: str, model: str, streamed: bool) -> str:
+    """Two steps of /v1/responses: the router keeps the first, the second sends nothing but the tool's result."""
+    tool = {"type": "function", "strict": False, **WEATHER["function"]}
+    async with openai_sdk(url) as sdk:
+        wish: dict[str, Any] = {"model": model, "tools": [tool], "temperature": 0}
+
+        async def say(**more: Any) -> Any:
+            if not streamed:
+                return await sdk.responses.create(**wish, **more)
+            async with sdk.responses.stream(**wish, **more) as stream:
+                return await stream.get_final_response()
+
+        first = await say(input=WEATHER_ASKED)
+        [call] = [item for item in first.output if item.type == "function_call"]
+        assert (call.name, json.loads(call.arguments)) == CALLED
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": RESULT}
+        second = await say(input=[result], previous_response_id=first.id)
+    assert second.status == "completed"
+    return str(second.output_text)
+
+
 async def by_native(url: str, model: str, streamed: bool) -> str:
-    """Two steps of /chat, kept by the router in a session: the second sends nothing but the tool's result."""
+    """Two steps of /chat."""
     async with httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False) as http:
         talk: list[Any] = [{"role": "user", "content": WEATHER_ASKED}]
 
@@ -151,4 +172,10 @@ async def by_native(url: str, model: str, streamed: bool) -> str:
     return text
 
 
-BY_DIALECT = {"openai": by_openai, "ollama": by_ollama, "anthropic": by_anthropic}
+BY_DIALECT = {
+    "openai": by_openai,
+    "responses": by_responses,
+    "ollama": by_ollama,
+    "anthropic": by_anthropic,
+}
+"""Every way to hold the same conversation."""

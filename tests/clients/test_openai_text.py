@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import ollama
 import openai
 import pytest
 
@@ -98,3 +99,12 @@ async def test_a_route_answers_by_its_models(sdk: openai.AsyncOpenAI) -> None:
     completion = raw.parse()
     assert completion.choices[0].text == "Paris."
     assert completion.model == BOTH
+
+
+async def test_a_model_is_deleted(sdk: openai.AsyncOpenAI, router: World) -> None:
+    async with ollama.AsyncClient(host=router.url, timeout=20) as other:
+        await other.pull("clients/doomed")
+    gone = await sdk.models.delete("clients/doomed")
+    assert (gone.id, gone.deleted, gone.object) == ("clients/doomed", True, "model")
+    with pytest.raises(openai.NotFoundError):
+        await sdk.models.delete("clients/doomed")
