@@ -70,6 +70,8 @@ class Settings:
     """What is kept between requests: sqlite:///file, postgresql://..., or memory (gone with the process)."""
     sessions: str = "database"
     """Where histories of chats are kept: database, memory, or the redis:// URL of a Redis or Valkey."""
+    session_seconds: float = 3600.0
+    """How long a history is kept after its last turn."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -101,6 +103,7 @@ class Settings:
             background_most=_number(env, "DORMOUSE_BACKGROUND_MOST", default.background_most, int),
             background_seconds=_number(env, "DORMOUSE_BACKGROUND_SECONDS", default.background_seconds, float),
             database_url=_place(env, "DORMOUSE_DATABASE_URL", default.database_url, _DATABASES),
+            session_seconds=_number(env, "DORMOUSE_SESSION_SECONDS", default.session_seconds, float),
             sessions=_place(env, "DORMOUSE_SESSIONS", default.sessions, _SESSIONS),
             access_log=_choice(env, "DORMOUSE_ACCESS_LOG", default.access_log, "On", "Off"),
         )

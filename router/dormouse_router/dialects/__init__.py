@@ -21,5 +21,5 @@ def all_dialects(
         responses.dialect(gateway, settings, keeping),
         ollama.dialect(gateway, store),
         anthropic.dialect(gateway, settings),
-        *native.dialects(gateway, store, keeping, insight),
+        *native.dialects(gateway, store, settings, keeping, insight),
     ]

@@ -8,6 +8,7 @@ from math import isfinite
 
 from dormouse_api.model import WaitComments
 from dormouse_router.catalog.record import Record
+from dormouse_router.gateway import Waiting
 from dormouse_router.request import Refusal, Request
 
 HOLD = b"x-dormouse-hold-seconds"
@@ -47,3 +48,9 @@ def told(request: Request, record: Record, default: bool) -> bool:
         return asked == b"on"
     wanted = record.spec.scaling.wait_comments
     return default if wanted is WaitComments.AUTO else wanted is WaitComments.ON
+
+
+def comment(waiting: Waiting) -> bytes:
+    """How the wake goes, as a line of an event stream that clients skip."""
+    eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
+    return f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n".encode()

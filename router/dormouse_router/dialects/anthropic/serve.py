@@ -120,9 +120,7 @@ class Pings:
         if not request.started:
             tell(request, waiting.record)
             await request.start(200, [*relay.STREAM_HEADERS, _ident(request)])
-        eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
-        told = f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n"
-        await request.write(self._stream.begin() + told.encode() + shapes.PING)
+        await request.write(self._stream.begin() + wishes.comment(waiting) + shapes.PING)
 
 
 def _call(request: Request, record: Record, path: str, plan: Plan) -> Call:

@@ -89,9 +89,7 @@ class Comments:
         if not line.started:
             tell(line, waiting.record)
             line.open(200, STREAM)
-        eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
-        text = f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n\n"
-        await line.write(text.encode())
+        await line.write(wishes.comment(waiting) + b"\n")
 
 
 def forwarded(request: Request) -> Headers:

@@ -102,6 +102,4 @@ class Comments:
         if not request.started:
             tell(request, waiting.record)
             await request.start(200, HEAD)
-        eta = "" if waiting.remaining is None else f" eta={waiting.remaining:.0f}s"
-        text = f": {waiting.record.name} {waiting.stage} waited={waiting.waited:.0f}s{eta}\n\n"
-        await request.write(text.encode())
+        await request.write(wishes.comment(waiting) + b"\n")
