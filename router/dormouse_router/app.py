@@ -68,10 +68,12 @@ class App:
 
     def _allowed(self, path: str) -> str:
         """The methods of `path`, as a 405 has to tell them (RFC 9110)."""
-        methods = {"POST"} if path in self._hot else set()
-        for route in self.routes:
-            if route.path_regex.match(path):
-                methods |= route.methods or set()
+        if path in self._hot:
+            methods = {"POST", *(method for known, method in self._also if known == path)}
+        else:
+            fitting = [route for route in self.routes if route.path_regex.match(path)]
+            closest = max((len(route.path) for route in fitting), default=0)
+            methods = {m for route in fitting if len(route.path) == closest for m in route.methods or ()}
         return ", ".join(sorted(methods))
 
     def _framework(self) -> FastAPI:

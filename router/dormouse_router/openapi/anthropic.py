@@ -41,9 +41,16 @@ def requests() -> dict[str, Schema]:
     overlay(
         made,
         {
-            "AnthropicMessagesRequest": {**both, "max_tokens": {"minimum": 1}},
+            "AnthropicMessagesRequest": {
+                **both,
+                "max_tokens": {"minimum": 1},
+                "temperature": {"minimum": 0, "maximum": 1},
+                "top_p": {"minimum": 0, "maximum": 1},
+            },
             "AnthropicCountRequest": both,
             "AnthropicTool": {"input_schema": schema},
+            "AnthropicThinking": {"type": {"enum": ["enabled", "disabled", "adaptive"]}},
+            "AnthropicToolChoice": {"type": {"enum": ["auto", "any", "tool", "none"]}},
             "AnthropicFormat": {"schema": schema},
             "AnthropicTurn": {"role": {"enum": ["user", "assistant", "system"]}},
         },

@@ -24,7 +24,7 @@ from dormouse_router.openapi import (
     pages,
     responses,
 )
-from dormouse_router.openapi.parts import EVENTS, JSON, STRING, Answer, Operation, Schema, obj, ref
+from dormouse_router.openapi.parts import DONE, EVENTS, JSON, STRING, Answer, Operation, Schema, any_of, obj, ref
 
 OPERATIONS: tuple[Operation, ...] = (
     *openai.OPERATIONS,
@@ -146,5 +146,13 @@ def _header(name: str) -> Schema:
 def _content(media: str, schema: Schema) -> dict[str, Any]:
     if media != EVENTS:
         return {"schema": schema}
-    data = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
+    first, *others = schema.get("anyOf", [schema])
+    data = _inside(others[0]) if first == DONE else _inside(schema)
+    if first == DONE:
+        data = any_of(DONE, data)
     return {"schema": obj({"data": data}, {"event": STRING}, "One event of the stream.")}
+
+
+def _inside(schema: Schema) -> Schema:
+    """JSON within a text."""
+    return {"type": "string", "contentMediaType": JSON, "contentSchema": schema}

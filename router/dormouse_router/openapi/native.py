@@ -2,6 +2,7 @@
 
 from dormouse_router.openapi import headers
 from dormouse_router.openapi.parts import (
+    EVENTS,
     JSON,
     STRING,
     Answer,
@@ -21,6 +22,7 @@ FAMILY = Family(
     "NativeError",
 )
 _NAME = path_parameter("name", "Any name of it, which may hold slashes.", {"type": "string", "minLength": 1})
+_SESSION = path_parameter("ident", "`session_id` of a chat.")
 _JOB = path_parameter("ident", "`id` of a job.")
 _FILTER = (
     query_parameter("state", "One or more of queued, running, retrying, succeeded, failed, with commas between."),
@@ -38,6 +40,33 @@ def _read(
 
 
 OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        FAMILY,
+        "post",
+        "/chat",
+        "Chat",
+        {
+            200: Answer(
+                "The whole answer, or with `stream` its events; an error after the first one is the last event.",
+                {JSON: ref("NativeChat"), EVENTS: ref("NativeChatEvent")},
+                headers.PROVENANCE,
+            )
+        },
+        (*headers.CALLS, 422),
+        "With a `session_id` the history is kept here.",
+        "NativeChatRequest",
+        headers.STREAMED,
+    ),
+    _read("/sessions/{ident}", "Show what is kept of a chat", "NativeSession", (404, 503), (_SESSION,)),
+    Operation(
+        FAMILY,
+        "delete",
+        "/sessions/{ident}",
+        "Forget a chat",
+        {200: Answer("It is forgotten.", {JSON: ref("NativeForgotten")})},
+        (*headers.READ, 404, 503),
+        own=(_SESSION,),
+    ),
     Operation(
         FAMILY,
         "post",

@@ -1,5 +1,6 @@
 """The native API's objects: what its routes take and give. Requests come from the structs of its dialect."""
 
+from dormouse_router.dialects.native import chat_requests as chat
 from dormouse_router.dialects.native import requests as wire
 from dormouse_router.openapi.derive import components, overlay
 from dormouse_router.openapi.parts import (
@@ -11,6 +12,7 @@ from dormouse_router.openapi.parts import (
     Schema,
     any_of,
     arr,
+    const,
     enum,
     mapping,
     nullable,
@@ -21,9 +23,26 @@ from dormouse_router.openapi.parts import (
 
 
 def requests() -> dict[str, Schema]:
-    made = components("Native", wire.PullRequest)
+    made = components("Native", wire.PullRequest, chat.ChatRequest)
     source: Schema = {"description": "`org/name` of the hub, or a URI such as `hf://org/name`."}
-    overlay(made, {"NativePullRequest": {"model": source, "source": source}})
+    ranges: dict[str, Schema] = {
+        name: {"minimum": least, "maximum": most} for name, (least, most) in chat.RANGES.items()
+    }
+    said_once: Schema = {"description": "What to say: one of `messages`, `prompt` and `message`."}
+    overlay(
+        made,
+        {
+            "NativePullRequest": {"model": source, "source": source},
+            "NativeChatRequest": ranges
+            | {
+                "model": {"type": "string", "minLength": 1},
+                "messages": said_once,
+                "session_id": {"minLength": 1, "maxLength": 256},
+                "timeout": {"description": "Seconds for all of it, the wait for a sleeping model included."},
+            },
+        },
+    )
+    made["NativeChatRequest"]["required"] = ["model"]
     made["NativePullRequest"]["anyOf"] = [
         {"properties": {field: {"type": "string", "minLength": 1}}, "required": [field]}
         for field in ("model", "source")
@@ -108,7 +127,26 @@ _OVERVIEW: dict[str, Schema] = {
     "unreachable_engines": arr(OBJECT),
     "configuration": OBJECT,
 }
+_ENDED: dict[str, Schema] = {
+    "model": STRING,
+    "created_at": STRING,
+    "done_reason": STRING,
+    "total_duration": said(COUNT, "Nanoseconds, as all durations."),
+    "load_duration": COUNT,
+    "prompt_eval_count": COUNT,
+    "prompt_eval_duration": COUNT,
+    "eval_count": COUNT,
+    "eval_duration": COUNT,
+}
+_SAID = obj({"content": STRING}, {"role": STRING, "thinking": STRING, "tool_calls": arr(OBJECT)})
 ANSWERS: dict[str, Schema] = {
+    "NativeChat": obj({"message": _SAID, "done": const(True), **_ENDED}),
+    "NativeChatEvent": any_of(
+        obj({"delta": _SAID, "done": BOOLEAN}, _ENDED, "The last one is `done`."),
+        obj({"error": STRING, "status": COUNT}),
+    ),
+    "NativeSession": obj({"session_id": STRING, "messages": arr(OBJECT)}),
+    "NativeForgotten": obj({"session_id": STRING, "deleted": const(True)}),
     "NativeError": obj({"error": STRING}, {"param": STRING}),
     "NativeJob": obj(
         _JOB,

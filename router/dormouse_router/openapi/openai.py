@@ -10,6 +10,7 @@ from dormouse_router.openapi.parts import (
     Family,
     Operation,
     any_of,
+    ended,
     path_parameter,
     ref,
     said,
@@ -31,7 +32,7 @@ _WHOLE = "The whole answer, or with `stream` its events; an error after the firs
 
 
 def _call(path: str, summary: str, body: str, answer: str, event: str = "") -> Operation:
-    contents = {JSON: ref(answer)} | ({EVENTS: ref(event)} if event else {})
+    contents = {JSON: ref(answer)} | ({EVENTS: ended(ref(event))} if event else {})
     ok = Answer(_WHOLE if event else "The answer.", contents, headers.PROVENANCE)
     parameters = headers.STREAMED if event else headers.CALL
     return Operation(FAMILY, "post", path, summary, {200: ok}, (*headers.CALLS, 422), "", body, parameters)
@@ -47,7 +48,7 @@ def _none_stored() -> tuple[Operation, ...]:
 
 OPERATIONS: tuple[Operation, ...] = (
     _call("/v1/chat/completions", "Chat", "OpenAIChat", "OpenAIChatAnswer", "OpenAIChatChunk"),
-    _call("/v1/completions", "Complete a text", "OpenAICompletion", "OpenAICompletionAnswer", "OpenAICompletionAnswer"),
+    _call("/v1/completions", "Complete a text", "OpenAICompletion", "OpenAICompletionAnswer", "OpenAICompletionChunk"),
     _call("/v1/embeddings", "Embed texts", "OpenAIEmbedding", "OpenAIEmbeddings"),
     Operation(
         _EITHER,

@@ -31,7 +31,12 @@ def requests() -> dict[str, Schema]:
     overlay(
         made,
         {
-            "OpenAIChat": {"model": _MODEL, "messages": {"minItems": 1}, "stream": _STREAM},
+            "OpenAIChat": {
+                "model": _MODEL,
+                "messages": {"minItems": 1},
+                "stream": _STREAM,
+                "modalities": {"items": const("text")},
+            },
             "OpenAICompletion": {"model": _MODEL, "stream": _STREAM},
             "OpenAIEmbedding": {
                 "model": _MODEL,
@@ -47,7 +52,7 @@ def requests() -> dict[str, Schema]:
     for inputs in (prompt, made["OpenAIEmbedding"]["properties"]["input"]["anyOf"]):
         _not_empty(inputs)
     for name in ("OpenAIChat", "OpenAICompletion"):
-        _only_streamed(made[name])
+        only_streamed(made[name])
     passed = ("tool_choice", "response_format", "reasoning_effort", "chat_template_kwargs", "structured_outputs")
     passed_on(made, "OpenAIChat", dict.fromkeys((*passed, "top_k", "min_p", "repetition_penalty"), PASSED))
     passed_on(made, "OpenAICompletion", dict.fromkeys(("suffix", "top_k", "min_p", "repetition_penalty"), PASSED))
@@ -60,9 +65,11 @@ def _not_empty(inputs: list[Schema]) -> None:
     for kind in inputs:
         if kind["type"] == "array":
             kind["minItems"] = 1
+        elif kind["type"] == "string":
+            kind["minLength"] = 1
 
 
-def _only_streamed(schema: Schema) -> None:
+def only_streamed(schema: Schema) -> None:
     """stream_options go with `"stream": true` alone."""
     streamed = {"properties": {"stream": {"const": True}}, "required": ["stream"]}
     schema["if"] = {"properties": {"stream_options": OBJECT}, "required": ["stream_options"]}
@@ -129,6 +136,7 @@ ANSWERS: dict[str, Schema] = {
         ),
         ref("OpenAIError"),
     ),
+    "OpenAICompletionChunk": any_of(ref("OpenAICompletionAnswer"), ref("OpenAIError")),
     "OpenAICompletionAnswer": obj(
         {**_HEAD, "object": const("text_completion"), "choices": arr(_TEXT_CHOICE)},
         _COUNTED,

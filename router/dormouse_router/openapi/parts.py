@@ -46,6 +46,14 @@ def mapping(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
 
+DONE = const("[DONE]")
+
+
+def ended(schema: Schema) -> Schema:
+    """Events with `schema` in their data, and one that says [DONE] at the end."""
+    return any_of(DONE, schema)
+
+
 def any_of(*schemas: Schema) -> Schema:
     return {"anyOf": list(schemas)}
 

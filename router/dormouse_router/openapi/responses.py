@@ -4,6 +4,7 @@ from dormouse_router.dialects.openai.responses import requests as wire
 from dormouse_router.openapi import headers
 from dormouse_router.openapi.derive import components, overlay
 from dormouse_router.openapi.openai import FAMILY
+from dormouse_router.openapi.openai_schemas import only_streamed
 from dormouse_router.openapi.parts import (
     BOOLEAN,
     COUNT,
@@ -52,6 +53,7 @@ def requests() -> dict[str, Schema]:
         },
     }
     overlay(made, {"ResponseCreateRequest": asked | ranges, "ResponseCountRequest": asked})
+    only_streamed(made["ResponseCreateRequest"])
     return made
 
 
