@@ -1,7 +1,7 @@
 """Ollama's own program, unmodified, against a running router: every command of it that talks to a server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from dormouse_router.cluster import Resource
 from tests.router.conftest import MakeEngine
 from tests.router.dialects import engines
 from tests.router.dialects.ollama import sage
-from tests.router.dialects.ollama.programs import need_go, plain
+from tests.router.dialects.ollama.programs import SECONDS, need_go, plain, terminal
 from tests.router.dialects.records import known_status, model
 from tests.router.fakes import Engine, Stage, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-SECONDS = 60.0
 MODELFILE = '''FROM org/tiny
 SYSTEM You are Mario.
 PARAMETER temperature 0.1
@@ -27,7 +26,7 @@ LICENSE """All rights reserved."""
 MESSAGE user 2+2?
 MESSAGE assistant 4
 '''
-Run = Callable[..., Awaitable[tuple[int, str]]]
+Run = Callable[..., Coroutine[Any, Any, tuple[int, str]]]
 
 
 @pytest.fixture(scope="session")
@@ -131,3 +130,33 @@ async def test_a_pull_shows_its_progress_and_what_was_pulled_is_removed(run: Run
     assert (code, "success" in said, "4.5 MB" in said) == (0, True, True), said
     assert (await run("rm", "org/new"))[0] == 0
     assert world.cluster.deleted == [("default", "org-new")]
+
+
+async def test_a_session_at_the_terminal(world: Stage, program: Path, tmp_path: Path, sage_engine: Engine) -> None:
+    env = {"HOME": str(tmp_path), "OLLAMA_HOST": world.url, "TERM": "xterm"}
+    async with terminal(program, "run", "org/tiny", env=env) as screen:
+        for line, answer in (
+            ("why is the sky blue?", "in July ."),
+            ("/set system You are Mario.", "Set system message"),
+            ("/set parameter temperature 0.2", "Set parameter"),
+            ("/show info", "architecture"),
+            ("hello", "in July ."),
+            ("/save saved", "Created new model 'saved'"),
+            ("/load saved", "Loading model 'saved'"),
+            ("again", "in July ."),
+        ):
+            await screen.says(">>> ")
+            screen.type(line)
+            await screen.says(answer)
+        await screen.says(">>> ")
+        screen.type("/bye")
+    first, second, third = (exchange.json for exchange in sage_engine.seen)
+    assert [turn["content"] for turn in first["messages"]] == ["why is the sky blue?"]
+    assert (second["messages"][-1]["content"], second["temperature"]) == ("hello", 0.2)
+    assert [turn["content"] for turn in third["messages"] if turn["role"] == "user"][-2:] == ["hello", "again"]
+    [saved] = world.cluster.objects[Resource.ROUTES].values()
+    assert saved["spec"]["defaults"] | {"messages": []} == {
+        "system": "You are Mario.",
+        "messages": [],
+        "temperature": 0.2,
+    }
