@@ -56,6 +56,8 @@ def whole(body: bytes, plan: Plan, base: Object, ids: Ids) -> tuple[Object, chun
     for index, call in enumerate(said.tool_calls or ()):
         output.call(chunks.ToolDelta(index, call.id, call.function))
     output.end(_last(choice.finish_reason))
+    if output.trouble:
+        raise AnswerError(output.trouble)
     return objects.finished(base, output.items, used, choice.finish_reason, time.time()), used
 
 
@@ -84,6 +86,8 @@ class Stream(Translation):
         self._logprobs: list[Object] | None = [] if plan.logprobs else None
         """Of text that was kept back."""
         self._finish: str | None = None
+        self._unsent = b""
+        """Events that have their numbers and were not given."""
         self.begun = False
         self.usage = chunks.Usage()
 
@@ -98,9 +102,13 @@ class Stream(Translation):
         """The ends of what is open. AnswerError where the engine stopped before it was done."""
         if self._failure is not None:
             raise self._failure
-        if self._finish is None:
+        if self._finish is None and not self._output.trouble:
             raise AnswerError("the engine ended its answer before it was complete: send the request again")
-        return self.begin() + self._output.end(_last(self._finish))
+        out = self.begin() + self._output.end(_last(self._finish))
+        if not self._output.trouble:
+            return out
+        self._unsent = out
+        raise AnswerError(self._output.trouble)
 
     def became(self) -> Object:
         """The response, once closed."""
@@ -108,7 +116,7 @@ class Stream(Translation):
 
     def broke(self, message: str, code: str = "server_error") -> tuple[bytes, Object]:
         """The ends of what is open, and the response that goes no further."""
-        out = self.begin() + self._output.abandon()
+        out = self._unsent + self.begin() + self._output.abandon()
         return out, objects.failed(self._base, self._output.items, message, code)
 
     def last(self, response: Object) -> bytes:
@@ -116,6 +124,8 @@ class Stream(Translation):
         return self._numbered.end(response)
 
     def _event(self, data: bytes) -> bytes:
+        if self._output.trouble:
+            raise AnswerError(self._output.trouble)
         chunk = chunks.decode(data)
         if chunk.error is not None:
             raise AnswerError(error_text(chunk.error), error_status(chunk.error))
@@ -126,6 +136,7 @@ class Stream(Translation):
 
     def _choice(self, choice: chunks.Choice) -> bytes:
         delta, out = choice.delta, b""
+        _check(choice.finish_reason)
         if self._logprobs is not None and choice.logprobs is not None:
             self._logprobs += objects.logprobs_of(choice.logprobs)
         if delta is not None:
@@ -136,7 +147,6 @@ class Stream(Translation):
             for call in delta.tool_calls or ():
                 out += self._output.call(call)
         if choice.finish_reason is not None:
-            _check(choice.finish_reason)
             self._finish = choice.finish_reason
             if self._splitter is not None:
                 out += self._split(*self._splitter.end())

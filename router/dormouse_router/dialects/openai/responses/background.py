@@ -33,6 +33,8 @@ class Job:
         self.turn, self.plan = turn, plan
         self.response: Object = turn.base | {"status": "queued"}
         self.stream = Stream(plan, turn.base, turn.ids)
+        self.answering = False
+        """An engine has begun to answer: it is not asked again."""
         self.cancelled = False
         self.task: asyncio.Task[None] | None = None
         self._events: list[bytes] = []
@@ -122,6 +124,7 @@ class Background:
 
     async def _run(self, job: Job, asked: Asking) -> None:
         beats = asyncio.create_task(self._beat(job))
+        job.say(job.stream.begin())
         try:
             await self._make(job, asked)
         except asyncio.CancelledError:
@@ -131,12 +134,17 @@ class Background:
             self._fail(job, refusal.message, objects.error_code(refusal.status))
         except TimeoutError:
             self._fail(job, f"The response was not complete within {self._seconds:.0f} s.")
+        except Exception:
+            log.exception("a response in the background failed", id=job.response["id"])
+            self._fail(job, "The router failed on this response: its log says why.")
         finally:
             beats.cancel()
+            await asyncio.wait([beats])  # what it keeps must not come after what became of it
             await self._end(job)
 
     async def _make(self, job: Job, asked: Asking) -> None:
         async def receive(upstream: Upstream) -> None:
+            job.answering = True
             async for piece in upstream.chunks:
                 job.say(job.stream.feed(piece))
             job.say(job.stream.close())
@@ -151,7 +159,7 @@ class Background:
                     break
                 except Refusal as refusal:
                     # nobody waits: a model that wakes slowly, or has too many callers, is asked again
-                    if refusal.retry_after is None or refusal.should_retry is False or job.stream.begun:
+                    if refusal.retry_after is None or refusal.should_retry is False or job.answering:
                         raise
                     await asyncio.sleep(refusal.retry_after)
         job.response = job.stream.became()
@@ -163,13 +171,14 @@ class Background:
     async def _end(self, job: Job) -> None:
         """Keep what became of it, unless somebody cancelled or deleted it elsewhere."""
         try:
-            if job.cancelled:
-                job.response = objects.cancelled(job.response)
-            if await self._keeper.wanted(job.turn):
+            wanted = await self._keeper.wanted(job.turn)
+            if job.cancelled or not wanted:
+                job.response = objects.cancelled(job.turn.base)
+            if wanted:
                 await self._keeper.put(job.turn, job.response)
         except Refusal as refusal:
             log.error("a response in the background could not be kept", id=job.response["id"], why=refusal.message)
-        job.say(job.stream.begin() + job.stream.last(job.response))
+        job.say(job.stream.last(job.response))
         job.end()
 
     async def _beat(self, job: Job) -> None:

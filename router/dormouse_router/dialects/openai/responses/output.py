@@ -7,7 +7,6 @@ from dormouse_router.dialects.openai.responses import objects
 from dormouse_router.dialects.openai.responses.events import Deltas, Events
 from dormouse_router.dialects.openai.responses.items import Ids
 from dormouse_router.dialects.openai.responses.objects import Object
-from dormouse_router.dialects.translating import AnswerError
 
 TEXT, THOUGHT, CALL = "message", "reasoning", "function_call"
 _DELTAS = {
@@ -23,6 +22,8 @@ class Output:
     def __init__(self, events: Events, ids: Ids) -> None:
         self.items: list[Object] = []
         """Those that have ended."""
+        self.trouble = ""
+        """Why nothing that the engine says can be told any more."""
         self._events, self._ids = events, ids
         self._kind: str | None = None
         self._item: Object = {}
@@ -57,12 +58,13 @@ class Output:
         return begun + self._tell(text)
 
     def call(self, delta: ToolDelta) -> bytes:
-        """A piece of a call. AnswerError where it belongs to a call that has ended."""
+        """A piece of a call."""
         out = b""
         if delta.index != self._call:
             out = self.close()
             if delta.index in self._known:
-                raise AnswerError("the engine mixed up its tool calls: send the request again")
+                self.trouble = "the engine mixed up its tool calls: send the request again"
+                return out
             self._known.add(delta.index)
             self._call = delta.index
         self._call_id = self._call_id or delta.id or ""
@@ -87,7 +89,7 @@ class Output:
         kind, self._call, nameless = self._kind, None, self._early if self._kind is None else ""
         self._name = self._call_id = self._early = ""
         if nameless:
-            raise AnswerError("the engine called a tool without naming it: send the request again")
+            self.trouble = "the engine called a tool without naming it: send the request again"
         if kind is None:
             return b""
         out = self._tell_arguments("{}") if kind == CALL and not "".join(self._pieces).strip() else b""
@@ -107,7 +109,7 @@ class Output:
     def end(self, status: str = "completed") -> bytes:
         """Nothing more comes: `status` is the last item's. An answer of nothing is a message of nothing."""
         last = self.close(status)
-        if not self.items:
+        if not self.items and not self.trouble:
             last += self._begin(TEXT)
             last += self._say(self._blank, None) if self._blank else b""
             last += self.close(status)

@@ -77,7 +77,7 @@ class Serving:
 
         async def receive(upstream: Upstream) -> None:
             async for piece in upstream.chunks:
-                if out := stream.feed(piece):
+                if out := stream.feed(piece):  # no head before there is something to tell
                     await _write(request, out)
             await _write(request, stream.close())
             upstream.count(stream.usage.prompt_tokens, stream.usage.completion_tokens or 0)
@@ -139,7 +139,8 @@ def _can_count(upstream: Upstream, name: str) -> None:
 async def _write(request: Request, out: bytes) -> None:
     if not request.started:
         await request.start(200, HEAD)
-    await request.write(out)
+    if out:
+        await request.write(out)
 
 
 async def _reply(request: Request, value: object) -> None:

@@ -84,9 +84,10 @@ def count_plan(request: CountRequest, items: Iterable[Kept], record: Record) -> 
 
 
 def _conversation(request: Asked, items: Iterable[Kept], record: Record) -> dict[str, Any]:
-    talk = to_chat(request.instructions, items)
-    if not talk:
+    said = list(items)
+    if not said:
         raise missing("input")
+    talk = to_chat(request.instructions, said)
     known = record.status.capabilities
     if known and "completion" not in known and "embedding" in known:
         raise bad_value("model", f"'{request.model}' only embeds: use POST /v1/embeddings")

@@ -2,16 +2,31 @@
 
 from collections.abc import AsyncIterator
 
+import httpx
 import openai
 import pytest
 
 from dormouse_router.cluster import Resource
+from dormouse_router.keeping import Keeping
+from dormouse_router.store.memory import in_memory
 from tests.engine.engine import Engine, scripted
 from tests.router.dialects import engines
 from tests.router.dialects.records import known_status, model
-from tests.router.fakes import Stage, slice_of
+from tests.router.fakes import Stage, slice_of, stage
 
 CAPABLE = known_status(capabilities=["completion", "tools", "vision", "thinking"])
+
+
+@pytest.fixture
+def keeping() -> Keeping:
+    """What the router keeps."""
+    return in_memory()
+
+
+@pytest.fixture
+async def world(keeping: Keeping) -> AsyncIterator[Stage]:
+    async with stage(keeping) as made:
+        yield made
 
 
 @pytest.fixture
@@ -20,6 +35,14 @@ async def sdk(world: Stage) -> AsyncIterator[openai.AsyncOpenAI]:
         base_url=f"{world.url}/v1", api_key="any", max_retries=0, timeout=20, _strict_response_validation=True
     ) as client:
         yield client
+
+
+@pytest.fixture
+async def client(world: Stage) -> AsyncIterator[httpx.AsyncClient]:
+    """The same caller, by hand."""
+    headers = {"authorization": "Bearer any"}
+    async with httpx.AsyncClient(base_url=world.url, timeout=20, headers=headers) as made:
+        yield made
 
 
 @pytest.fixture
