@@ -6,7 +6,6 @@ listener's `take` makes a `Turn` of every head, and the turn writes its own answ
 """
 
 import asyncio
-import re
 from collections import deque
 from typing import Any
 
@@ -16,22 +15,12 @@ from dormouse_router.halfclosed import Asking
 from dormouse_router.paced import Paced
 from dormouse_router.request import Headers
 from dormouse_router.turns import NO_REQUEST, TOO_LARGE, TOO_SLOW, Limits, Shared, Turn
+from dormouse_router.upgrades import without_upgrade
 
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 256
-_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _VERSIONS = ("1.1", "1.0")
 _MINDED = frozenset((b"host", b"expect", b"transfer-encoding"))
-
-
-def without_upgrade(data: bytes) -> bytes:
-    """`data`, which begins with a head, with its Upgrade header under another name.
-
-    Java's and curl's clients offer h2c with every request. A server may ignore that, but the parser would take the body
-    for the other protocol.
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
 HEAD, BODY, ANSWER, IDLE = range(4)
@@ -159,7 +148,7 @@ class Connection(Paced):
             raise ValueError("no version of HTTP that is spoken here, or not exactly one host")
         if self._barren > MAX_HEAD and len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers) > MAX_HEAD:
             raise ValueError("the head is too large")
-        self._barren = 0
+        self._barren = self.body_size = self.body_looks = 0
         if self._refusal is not None:
             return
         self.method = parser.get_method()
@@ -175,6 +164,7 @@ class Connection(Paced):
 
     def on_body(self, body: bytes) -> None:
         self._barren = 0
+        self.body_size += len(body)
         self.since = None
         turn = self._receiving
         if turn is not None:
@@ -186,7 +176,7 @@ class Connection(Paced):
             return
         self._receiving = None
         if self.phase == BODY:
-            self.phase = ANSWER
+            self.phase, self.since = IDLE if self.turn is None else ANSWER, None
         if not turn.keep_alive and self._refusal is None:
             self._refusal = b""
         turn.whole()
@@ -206,9 +196,10 @@ class Connection(Paced):
             self.loop.call_soon(self._next)  # not at once: there may be hundreds, each answered at once
         elif self._refusal is not None:
             self._end(self._refusal)
+        elif self._receiving is not None:
+            self.phase = BODY  # the answer came first, as refusals do: the rest is read and dropped
         else:
-            self.phase = HEAD if self._in_head else IDLE
-            self.since = None
+            self.phase, self.since = HEAD if self._in_head else IDLE, None
 
     def _next(self) -> None:
         if self.turn is not None or not self._waiting or self.transport.is_closing():
@@ -282,16 +273,25 @@ class Connection(Paced):
         now, transport = self.shared.now, self.transport
         if self.takes_nothing(limits.write):
             transport.abort()
-        elif self.since is None:
-            self.since = now
         elif transport.is_closing() or self._waiting:
             return
+        elif self.phase == BODY and self.trickles(limits.body):
+            self._slow()
+        elif self.since is None:
+            self.since = now
         elif self.phase == BODY:
-            if self.turn is not None and self.since < now - limits.body:
-                self.turn.slow()
+            if self.since < now - limits.body:
+                self._slow()
         elif self.turn is not None:
             return
         elif self.phase == HEAD and self.since < now - limits.head:
             self._refuse(TOO_SLOW)
         elif self.phase == IDLE and self.since < now - limits.idle:
             transport.close()
+
+    def _slow(self) -> None:
+        """The body does not come. Whoever has had an answer already knows why."""
+        if self.turn is None:
+            self.transport.close()
+        else:
+            self.turn.slow()

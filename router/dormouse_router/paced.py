@@ -6,6 +6,9 @@ from typing import Any
 
 from dormouse_router.turns import Shared
 
+LEAST_RATE = 1000.0
+"""Bytes per second that a body must come with once its first time is over: one now and then holds a connection."""
+
 
 class Paced(asyncio.Protocol):
     """A connection whose client may take its time, but not for ever."""
@@ -16,6 +19,8 @@ class Paced(asyncio.Protocol):
         self.taken = shared.now
         """When the client last took something of what was written."""
         self._unread = 0
+        self.body_size = self.body_looks = 0
+        """Of the body that comes: its bytes so far, and how often its pace was looked at."""
         self.write_paused = False
         self.when_writable: Callable[[bool], None] | None = None
         """Called with False when the client takes too little, with True when it has caught up."""
@@ -40,6 +45,11 @@ class Paced(asyncio.Protocol):
             if self._writable is None or self._writable.done():
                 self._writable = self.loop.create_future()
             await self._writable
+
+    def trickles(self, seconds: float) -> bool:
+        """Whether the body has had `seconds` and the time its bytes may take, and is not whole. Asked once a second."""
+        self.body_looks += 1
+        return self.body_looks - 1 > seconds + self.body_size / LEAST_RATE
 
     def takes_nothing(self, seconds: float) -> bool:
         """Whether something has waited for the client all that time, as far as looks once a second can tell."""

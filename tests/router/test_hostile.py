@@ -85,6 +85,25 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         await until(lambda: world.router.app.lives.count == 0)
 
 
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/jobs"])
+async def test_a_body_that_trickles_is_not_waited_for(path: bytes) -> None:
+    """One byte now and then is no silence, and would hold its connection for days."""
+    async with stage(body_timeout=1.0) as world:
+        await world.asleep()
+        async with raw(world) as (reader, writer):
+            writer.write(b"POST " + path + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
+            answer = asyncio.create_task(reader.read(-1))
+            async with asyncio.timeout(15):
+                while not answer.done():
+                    writer.write(b" ")
+                    await asyncio.wait([answer], timeout=0.1)
+            # a byte that crosses the end of the connection resets it: the answer may be lost then
+            assert answer.exception() is not None or answer.result().count(b"HTTP/1.1 4") == 1
+            assert world.router.connections == 0
+        assert world.cluster.writes == []
+        await until(lambda: world.router.app.lives.count == 0)
+
+
 async def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(world: Stage) -> None:
     await world.asleep()
     async with raw(world) as (_, writer):

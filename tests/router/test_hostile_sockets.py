@@ -179,14 +179,14 @@ async def test_resets_in_the_middle_leave_nothing_behind(world: Stage, make_engi
 async def test_slow_heads_and_slow_bodies_end_and_disturb_nobody(
     monkeypatch: pytest.MonkeyPatch, engine: Engine
 ) -> None:
-    """A byte now and then: a head has one deadline for all of it, a body one for each silence."""
+    """A few bytes now and then: a head has one deadline for all of it, a body one for each silence and a least pace."""
     monkeypatch.setattr(listener, "HEAD_SECONDS", 0.3)
 
-    async def drip(world: Stage, start: bytes, drops: bytes) -> list[int]:
+    async def drip(world: Stage, start: bytes, drops: bytes, size: int = 1) -> list[int]:
         async with raw(world) as (reader, writer):
             writer.write(start)
             ended = asyncio.create_task(rest(reader))
-            for drop in in_pieces(drops, 1):
+            for drop in in_pieces(drops, size):
                 if ended.done():
                     break
                 writer.write(drop)
@@ -198,7 +198,7 @@ async def test_slow_heads_and_slow_bodies_end_and_disturb_nobody(
         async with good_client(world):
             heads = [drip(world, POST, b"x: y\r\n" * 100) for _ in range(20)]
             bodies = [drip(world, POST + b"content-length: 1000\r\n\r\n", b"{") for _ in range(20)]
-            slow_but_sure = [drip(world, POST + CLOSE + b"content-length: %d\r\n\r\n" % len(BODY), BODY)]
+            slow_but_sure = [drip(world, POST + CLOSE + b"content-length: %d\r\n\r\n" % len(BODY), BODY, 8)]
             got = await asyncio.gather(*heads, *bodies, *slow_but_sure)
         assert got == [[408]] * 40 + [[200]]
         await until(lambda: world.router.connections == 0)
