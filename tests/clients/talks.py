@@ -6,6 +6,7 @@ takes the router's address and a model's name, and returns what the model says a
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import anthropic
 import httpx
@@ -146,28 +147,25 @@ async def by_responses(url: str, model: str, streamed: bool) -> str:
 
 
 async def by_native(url: str, model: str, streamed: bool) -> str:
-    """Two steps of /chat."""
+    """Two steps of /chat: the router keeps the first, the second sends nothing but the tool's result."""
+    wish = {"model": model, "tools": [WEATHER], "temperature": 0, "stream": streamed, "session_id": uuid4().hex}
     async with httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False) as http:
-        talk: list[Any] = [{"role": "user", "content": WEATHER_ASKED}]
 
-        async def say() -> tuple[str, list[Any]]:
-            wish = {"model": model, "messages": talk, "tools": [WEATHER], "temperature": 0, "stream": streamed}
-            answer = await http.post("/chat", json=wish)
+        async def say(message: dict[str, str]) -> tuple[str, list[Any]]:
+            answer = await http.post("/chat", json={**wish, "messages": [message]})
             assert answer.status_code == 200, answer.text
             if not streamed:
-                message = answer.json()["message"]
-                return message["content"], message.get("tool_calls") or []
+                said = answer.json()["message"]
+                return said["content"], said.get("tool_calls") or []
             events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
             assert [event["done"] for event in events] == [False] * (len(events) - 1) + [True]
-            deltas = [event.get("delta") or {} for event in events]
+            deltas = [event["delta"] for event in events]
             text = "".join(delta.get("content") or "" for delta in deltas)
             return text, [call for delta in deltas for call in delta.get("tool_calls") or []]
 
-        _, [call] = await say()
+        _, [call] = await say({"role": "user", "content": WEATHER_ASKED})
         assert (call["function"]["name"], call["function"]["arguments"]) == CALLED
-        talk.append({"role": "assistant", "content": "", "tool_calls": [call]})
-        talk.append({"role": "tool", "tool_name": "get_weather", "content": RESULT})
-        text, calls = await say()
+        text, calls = await say({"role": "tool", "tool_name": "get_weather", "content": RESULT})
     assert not calls
     return text
 
@@ -177,5 +175,6 @@ BY_DIALECT = {
     "responses": by_responses,
     "ollama": by_ollama,
     "anthropic": by_anthropic,
+    "native": by_native,
 }
 """Every way to hold the same conversation."""

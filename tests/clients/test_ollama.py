@@ -70,9 +70,9 @@ async def test_generate_and_its_context(client: ollama.AsyncClient) -> None:
     assert (whole.response, whole.done_reason) == ("Paris.", "stop")
     assert whole.context
     again = await client.generate(CHAT, "!echo", context=whole.context)
-    assert FRANCE in again.response
+    assert FRANCE in (again.response or "")
     pieces = [piece async for piece in await client.generate(CHAT, FRANCE, stream=True)]
-    assert "".join(piece.response for piece in pieces) == "Paris."
+    assert "".join(piece.response or "" for piece in pieces) == "Paris."
     assert pieces[-1].context
     raw = await client.generate(CHAT, FRANCE, raw=True)
     assert (raw.response, raw.context) == ("Paris.", None)
@@ -152,7 +152,7 @@ async def test_thinking(client: ollama.AsyncClient) -> None:
     assert (whole.message.thinking, whole.message.content) == ("Let me think.", "Paris.")
     pieces = [piece async for piece in await client.generate(THINK, FRANCE, think="low", stream=True)]
     assert "".join(piece.thinking or "" for piece in pieces) == "Let me think."
-    assert "".join(piece.response for piece in pieces) == "Paris."
+    assert "".join(piece.response or "" for piece in pieces) == "Paris."
     assert (await client.chat(THINK, ask(FRANCE), think=False)).message.thinking is None
     with pytest.raises(ollama.ResponseError, match="does not support thinking"):
         await client.chat(CHAT, ask(FRANCE), think=True)
@@ -161,13 +161,13 @@ async def test_thinking(client: ollama.AsyncClient) -> None:
 async def test_images(client: ollama.AsyncClient, tmp_path: Path) -> None:
     file = tmp_path / "mouse.png"
     file.write_bytes(base64.b64decode(picture("a mouse")))
-    for image in (picture("a mouse"), file, file.read_bytes()):
+    for image in (picture("a mouse"), ollama.Image(value=file), file.read_bytes()):
         seen = await client.chat(SEE, [{"role": "user", "content": "What is it?", "images": [image]}])
         assert seen.message.content == "I see 1 image."
-    said = await client.generate(SEE, "What is it?", images=[file])
+    said = await client.generate(SEE, "What is it?", images=[ollama.Image(value=file)])
     assert said.response == "I see 1 image."
     with pytest.raises(ollama.ResponseError, match="does not support vision"):
-        await client.generate(CHAT, "What is it?", images=[file])
+        await client.generate(CHAT, "What is it?", images=[ollama.Image(value=file)])
 
 
 async def test_embeddings(client: ollama.AsyncClient) -> None:
