@@ -107,6 +107,10 @@ def _error_of(body: bytes) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {"message": str(inner)}
 
 
-def passed_on(headers: Headers) -> Headers:
-    """Those of an engine's headers that mean something to a client."""
-    return [(name, value) for name, value in headers if name in (b"retry-after", b"retry-after-ms")]
+def passed_on(status: int, headers: Headers) -> Headers:
+    """When to come back, after an engine's error: as it says, or soon where it is only busy."""
+    found = dict(headers)
+    after = found.get(b"retry-after") or (b"1" if status in (429, 503) else None)
+    if after is None or not after.isdigit():
+        return []
+    return [(b"retry-after", after), (b"retry-after-ms", found.get(b"retry-after-ms") or after + b"000")]

@@ -158,7 +158,7 @@ class Passing:
         tell(line, record, upstream.hold_seconds)
         relay.count_usage(upstream, body)
         if status >= 400:
-            lines += header_lines(errors.passed_on(upstream.headers))
+            lines += header_lines(errors.passed_on(status, upstream.headers))
             status, body = errors.translate(status, body, self._path, seen.model)
         elif body[:1] in (b"{", b"["):
             body = Edits(seen, _reasons(record)).whole(body)
