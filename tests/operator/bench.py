@@ -67,8 +67,8 @@ class Bench:
         found = next(c for c in self.status(name)["conditions"] if c["type"] == kind)
         return found["status"], found["reason"]
 
-    def message(self, kind: str = "Ready") -> str:
-        return str(next(c for c in self.status()["conditions"] if c["type"] == kind)["message"])
+    def message(self, kind: str = "Ready", name: str = "tiny") -> str:
+        return str(next(c for c in self.status(name)["conditions"] if c["type"] == kind)["message"])
 
     def replicas(self, name: str = "tiny") -> int:
         return int(self.world.objects["Deployment", "ns", f"{name}-runtime"]["spec"]["replicas"])

@@ -100,6 +100,9 @@ def ease(c: Contender, heir: Contender, now: float, least_stay: float) -> Ease:
         return Ease.STAYS
     flying = c.traffic.in_flight if c.traffic is not None else None
     if c.leaving is not None:
+        forsaken = heir.traffic is not None and not heir.traffic.held
+        if forsaken and c.traffic is not None and c.traffic.in_flight + c.traffic.held:
+            return Ease.STAYS  # whoever waited has gone, and others wait for this one
         return Ease.IDLE_BEHIND_DOOR if flying == 0 else Ease.BUSY_BEHIND_DOOR
     if flying is None or c.traffic is None:
         return Ease.STAYS
