@@ -27,6 +27,8 @@ ORDER = (
     "quickstart",
     "clients",
     "anthropic",
+    "tools",
+    "sdks",
     "wake",
     "routes",
     "router_replicas",

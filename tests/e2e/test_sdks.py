@@ -1,0 +1,52 @@
+"""Story 6, continued: what the SDKs do with scripted engines they do with real vLLM, asleep and awake."""
+
+import httpx
+import pytest
+
+from tests.clients import passes
+from tests.e2e.cluster import Cluster
+from tests.e2e.samples import model
+from tests.e2e.shell import kubectl
+from tests.e2e.story import ROUTER, Story
+from tests.e2e.test_quickstart import MANIFEST
+
+NAME = "tiny-chat"
+ALIAS = "tiny"
+WAKE_SECONDS = 240
+
+
+@pytest.fixture(autouse=True)
+def quickstart(testbed: object) -> None:
+    kubectl("apply", "-f", str(MANIFEST))
+    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+
+
+async def put_to_sleep(cluster: Cluster, story: Story) -> None:
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=30) as http:
+        await http.post("/api/generate", json={"model": NAME, "keep_alive": 0})
+    await Story(cluster, story.hub, "default", "").asleep(NAME, seconds=90)
+
+
+async def test_openai_asleep_and_awake(cluster: Cluster, story: Story) -> None:
+    await put_to_sleep(cluster, story)
+    await passes.by_openai(ROUTER, NAME)
+    await passes.by_openai(ROUTER, ALIAS)
+
+
+@pytest.mark.parametrize("ask", [passes.by_ollama, passes.by_anthropic])
+async def test_ollama_and_anthropic(ask: passes.Pass) -> None:
+    for name in (NAME, ALIAS):
+        await ask(ROUTER, name)
+
+
+async def test_langchain_asleep_and_awake(cluster: Cluster, story: Story) -> None:
+    await put_to_sleep(cluster, story)
+    assert await passes.by_langchain(ROUTER, NAME) == passes.expected_of_langchain(embeddings=False)
+
+
+@pytest.mark.timeout(600)
+async def test_embeddings(story: Story) -> None:
+    name = story.name("embed")
+    await story.apply(model(name, "dormouse/tiny-embed", profile="cpu"))
+    await story.ready(name, "ScaledToZero", seconds=WAKE_SECONDS)
+    await passes.of_embeddings(ROUTER, name)
