@@ -98,8 +98,7 @@ class Inside:
         ]
 
     def configuration(self) -> dict[str, Any]:
-        settings = self._plane.settings
-        return {field.name: _told(field.name, getattr(settings, field.name)) for field in fields(Settings)}
+        return configuration(self._plane.settings)
 
     def versions(self) -> dict[str, str]:
         return {package: metadata.version(package) for package in PACKAGES}
@@ -112,8 +111,12 @@ class Inside:
         return await self.scraper.read(ready_engines((entry.record, entry.endpoints) for entry in entries))
 
 
+def configuration(settings: Settings) -> dict[str, Any]:
+    """`settings` as they may be told to anybody."""
+    return {field.name: _told(field.name, getattr(settings, field.name)) for field in fields(Settings)}
+
+
 def _told(name: str, value: object) -> object:
-    """A setting as it may be told to anybody."""
     if value is None or isinstance(value, (bool, int, float)) or name in TELLING:
         return list(value) if isinstance(value, tuple) else value
     return "set" if value else "not set"

@@ -148,6 +148,9 @@ class Engine:
         try:
             while self._limit is None or served < self._limit:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"GET "):  # somebody asks for its metrics
+                    await Exchange(head, b"", reader, writer).answer({}, 404)
+                    continue
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 exchange = Exchange(head, await reader.readexactly(length), reader, writer)
                 self.seen.append(exchange)
