@@ -10,7 +10,7 @@ import httpx
 from dormouse_router.keeping import Keeping
 from tests.router.dialects import engines
 from tests.router.dialects.records import known_status, model
-from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, stage
+from tests.router.fakes import Engine, Exchange, Serve, Stage, chat_chunk, stage, until
 
 URL = "/chat"
 CAPABLE = known_status(capabilities=["completion", "tools", "vision"])
@@ -59,6 +59,14 @@ def events(answer: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
 
 
+def refused(answer: httpx.Response) -> tuple[int, str | None, str]:
+    """Status, field and sentence, the shape checked."""
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) <= {"error", "param"}
+    return answer.status_code, body.get("param"), body["error"]
+
+
 def text_of(found: list[dict[str, Any]]) -> str:
     return "".join(event["delta"]["content"] for event in found if "delta" in event)
 
@@ -71,7 +79,9 @@ async def chatting(engine: Engine, keeping: Keeping | None = None, **settings: A
         yield client
 
 
-async def serving(world: Stage, engine: Engine) -> None:
+async def serving(world: Stage, *behind: Engine) -> None:
+    """Put the engines behind tiny-chat, alias tiny."""
     world.cluster.add_model(model(aliases=["tiny", "Org/Tiny"], status=CAPABLE))
-    world.ready(engine, name="tiny-chat")
+    world.ready(*behind, name="tiny-chat")
     await engines.awake(world)
+    await until(lambda: world.endpoints("tiny-chat") == len(behind))
