@@ -238,6 +238,12 @@ class ModelStore(Protocol):
         """Delete the InferenceModel. Refusal 403 where deleting is forbidden, 404 where it is gone, 503."""
         ...
 
+    async def reload(self, record: Record, at: str) -> None:
+        """Have every runtime pod of the model replaced by a fresh one; `at` (a MicroTime) says which time this is.
+        Refusal 403 where reloading is forbidden, 404 where nobody has looked at the model yet, 503.
+        """
+        ...
+
     async def put_route(self, namespace: str, name: str, spec: InferenceRouteSpec, old: Route | None = None) -> None:
         """Create an InferenceRoute, or give `old` this spec. It is served here when this returns. Refusal likewise."""
         ...

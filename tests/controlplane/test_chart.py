@@ -17,7 +17,7 @@ Object = dict[str, Any]
 VARIANTS: dict[str, tuple[str, ...]] = {
     "defaults": (),
     "namespaces": ("--set", "watchNamespaces={a,b}"),
-    "closed": ("--set", "router.pull=Forbidden,router.delete=Forbidden"),
+    "closed": ("--set", "router.pull=Forbidden,router.delete=Forbidden,router.reload=Forbidden"),
     "everything": (
         "--set", "router.replicas=3,networkPolicy.enabled=true,image.pullPolicy=Always",
         "--set", "router.database.existingSecret=store",
@@ -110,6 +110,8 @@ def test_every_pod_meets_the_restricted_standard(objects: list[Object]) -> None:
         ("router.sessions.backend=disk", "backend"),
         ("router.database.url=postgresql://u:p@h/d", "database"),
         ("router.pull=maybe", "pull"),
+        ("router.reload=maybe", "reload"),
+        ("router.pullSources={hf://a b}", "pullSources"),
         ("hub.endpoint=ftp://x", "endpoint"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("operator.digest=latest", "digest"),
@@ -202,3 +204,13 @@ def test_the_pods_of_the_longest_release_still_have_a_name() -> None:
     objects = manifests.helm("template", "d" * MAX_MODEL_NAME, str(manifests.CHART)).stdout
     names = [item["metadata"]["name"] for item in yaml.safe_load_all(objects) if item]
     assert max(map(len, names)) <= 63
+
+
+def test_what_clients_may_ask_for_is_told_to_the_router() -> None:
+    options = ("--set", "router.pull=Allowed,router.delete=Forbidden,router.reload=Forbidden")
+    container = of_router(*options, "--set", "router.pullSources={hf://org/*,s3://models/*}")["template"]["spec"][
+        "containers"
+    ][0]
+    settings = Settings.from_env({item["name"]: item.get("value", "") for item in container["env"]})
+    assert (settings.pull, settings.delete, settings.reload) == (True, False, False)
+    assert settings.pull_sources == ("hf://org/*", "s3://models/*")
