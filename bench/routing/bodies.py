@@ -19,9 +19,16 @@ def chat(size: int, *, stream: bool = False) -> bytes:
     return json.dumps(fields | ({"stream": True, "max_tokens": 1000} if stream else {"temperature": 0.7})).encode()
 
 
+def response(size: int) -> bytes:
+    """The same streamed chat for OpenAI's Responses API; nothing is kept of it."""
+    words = json.loads(chat(size))["messages"][0]["content"]
+    return json.dumps({"model": MODEL, "input": words, "stream": True, "store": False}).encode()
+
+
 SMALL_CHAT = chat(600)
 LARGE_CHAT = chat(LARGE)
 STREAM_CHAT = chat(600, stream=True)
+STREAM_RESPONSE = response(600)
 
 
 def answer() -> bytes:
@@ -44,9 +51,9 @@ def chunk(at: int) -> bytes:
     )
 
 
-WRITTEN = re.compile(rb'"(?:content|text)": ?"@(\d{20})"')
+WRITTEN = re.compile(rb'"(?:content|text|delta)": ?"@(\d{20})"')
 """The time in an event made by `chunk`, or in what a proxy made of it."""
 WRITTEN_LENGTH = 40
 """No match of WRITTEN is longer."""
-ENDS = (b"[DONE]", b'"done":true', b'"done": true', b'"type":"message_stop"')
-"""What ends a stream: OpenAI's last event, Ollama's last line, or Anthropic's last event."""
+ENDS = (b"[DONE]", b'"done":true', b'"done": true', b'"type":"message_stop"', b'"type":"response.completed"')
+"""What ends a stream: the last event of OpenAI's chats, Ollama's last line, Anthropic's last event, a response's."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.routing.bodies import LARGE_CHAT, SMALL_CHAT, STREAMS
 from bench.routing.processes import BenchError, Process, python
-from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI
+from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI, RESPONSES
 from bench.routing.targets import LOAD_CORE
 from bench.routing.wrk import load
 
@@ -129,9 +129,14 @@ def many_streams(place: Place) -> Figures:
 
 
 def translation(place: Place) -> Figures:
-    """The same chunks passed on as they are, and made into Ollama's lines and Anthropic's events."""
+    """The same chunks passed on as they are, and made into the lines and events of the other dialects."""
     figures: Figures = {}
-    ways = (("CPU per passed chunk", OPENAI), ("CPU per Ollama line", OLLAMA), ("CPU per Anthropic event", ANTHROPIC))
+    ways = (
+        ("CPU per passed chunk", OPENAI),
+        ("CPU per Ollama line", OLLAMA),
+        ("CPU per Anthropic event", ANTHROPIC),
+        ("CPU per Responses event", RESPONSES),
+    )
     for name, path in ways:
         with cpu_of(place.proxy) as cpu:
             seen, _ = streams(place, TRANSLATED_STREAMS, path)
@@ -139,6 +144,7 @@ def translation(place: Place) -> Figures:
     passed = figures["CPU per passed chunk"]
     figures["Ollama translation per chunk"] = figures["CPU per Ollama line"] - passed
     figures["Anthropic translation per chunk"] = figures["CPU per Anthropic event"] - passed
+    figures["Responses translation per chunk"] = figures["CPU per Responses event"] - passed
     return figures
 
 
@@ -185,6 +191,8 @@ TRANSLATED = Measurement(
         "Ollama translation per chunk": "us",
         "CPU per Anthropic event": "us",
         "Anthropic translation per chunk": "us",
+        "CPU per Responses event": "us",
+        "Responses translation per chunk": "us",
     },
 )
 

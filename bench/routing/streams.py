@@ -2,7 +2,7 @@
 
 python -m bench.routing.streams PORT STREAMS [PATH]
 
-`PATH` is /v1/chat/completions or /v1/messages (events), or /api/chat (lines of JSON).
+`PATH` is /v1/chat/completions, /v1/messages or /v1/responses (events), or /api/chat (lines of JSON).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import cast
 
 import uvloop
 
-from bench.routing.bodies import ENDS, STREAM_CHAT, WRITTEN, WRITTEN_LENGTH
+from bench.routing.bodies import ENDS, STREAM_CHAT, STREAM_RESPONSE, WRITTEN, WRITTEN_LENGTH
 
 OPEN_SECONDS = 0.03
 """All streams are opened within this."""
@@ -22,6 +22,7 @@ LIMIT_SECONDS = 60.0
 OPENAI = "/v1/chat/completions"
 OLLAMA = "/api/chat"
 ANTHROPIC = "/v1/messages"
+RESPONSES = "/v1/responses"
 
 
 @dataclass
@@ -76,10 +77,11 @@ class Reader(asyncio.Protocol):
 
 async def main(port: int, streams: int, path: str) -> None:
     loop = asyncio.get_running_loop()
+    body = STREAM_RESPONSE if path == RESPONSES else STREAM_CHAT
     request = (
         f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(STREAM_CHAT)}\r\n\r\n"
-    ).encode() + STREAM_CHAT
+        f"content-length: {len(body)}\r\n\r\n"
+    ).encode() + body
     seen = Seen()
     ends: list[asyncio.Future[None]] = [loop.create_future() for _ in range(streams)]
     openings = [
