@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dormouse_api.model import Engine
-from dormouse_api.status import Condition, PullStatus
+from dormouse_api.status import Condition, Cooldown, Line, PullStatus
 from dormouse_router.catalog.record import Record, record_from
 from dormouse_router.dataplane.estimate import LONGEST, Moment, comparable, remaining, retry_after
 from tests.router.fakes import model
@@ -237,6 +237,21 @@ def test_a_failed_model_names_what_a_start_usually_takes() -> None:
     assert retry_after(remaining(record)) == 33.0
 
 
+def test_a_start_that_failed_is_tried_again_when_its_cooldown_is_over() -> None:
+    cooldown = {"failures": 1, "until": "2027-01-15T08:01:00Z", "key": "k", "reason": "EngineFailed", "message": "why"}
+    record = working("EngineFailed", cooldown=Cooldown.model_validate(cooldown))
+    assert remaining(record, Moment(1_800_000_000.0)) == 60.0
+    assert remaining(record, Moment(1_800_000_090.0)) == 1.0
+
+
+def test_a_model_in_line_first_waits_for_its_turn() -> None:
+    line = Line(since="2027-01-15T08:00:00Z", position=1, of=2, holder="ns/a", seconds=20)
+    assert remaining(working("WaitingForAccelerator", line=line)) == 20.0 + 33.0
+    untold = line.model_copy(update={"seconds": None})
+    assert remaining(working("WaitingForAccelerator", line=untold)) is None
+    assert remaining(working("MakingRoom")) is None
+
+
 def test_retry_after_is_bounded() -> None:
     assert retry_after(remaining(working("Pulling", pull=told(eta_seconds=86_400)))) == LONGEST
     assert retry_after(0.2) == 1.0
@@ -259,6 +274,8 @@ def test_retry_after_is_bounded() -> None:
         ("Pulling", {"progress": "43%"}, "Pulling 43%"),
         ("Quantizing", {"progress": "7%"}, "Quantizing 7%"),
         ("Inspecting", {}, "Inspecting"),
+        ("WaitingForAccelerator", {"starting": under_way(USUAL, 0.0)}, "WaitingForAccelerator"),
+        ("MakingRoom", {}, "MakingRoom"),
         ("Gated", {"starting": under_way(USUAL, 4.0)}, "Gated"),
     ],
 )

@@ -55,10 +55,15 @@ def remaining(record: Record, moment: Moment = NO_WAKE) -> float | None:
         usual = _usual(comparable(record))
         left = _left(work)
         return None if left is None or _copy_follows(record) else left + (usual or 0.0)
-    if record.reason in (Reason.INSPECTING, Reason.PULLING, Reason.QUANTIZING, Reason.PENDING):
+    if record.reason in (Reason.INSPECTING, Reason.PULLING, Reason.QUANTIZING, Reason.PENDING, Reason.MAKING_ROOM):
         return None
+    if record.failed and record.status.cooldown is not None:
+        return max(SHORTEST, parse_time(record.status.cooldown.until) - moment.wall)
     starts, live = comparable(record), record.status.starting
     usual = _usual(starts)
+    if record.reason == Reason.WAITING_FOR_ACCELERATOR:
+        line = record.status.line
+        return None if usual is None or line is None or line.seconds is None else line.seconds + usual
     if usual is None:
         return None
     if live is None or not live.stages or record.failed:

@@ -5,6 +5,7 @@ ready engine as soon as the catalogue does. Bounded per model in calls and secon
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from dormouse_api.conditions import Reason
@@ -33,7 +34,7 @@ def failed(record: Record) -> Refusal:
         503,
         f"The model '{record.name}' cannot be served: {record.message} ({record.reason})",
         code=record.reason,
-        retry_after=None if record.permanent else retry_after(remaining(record)),
+        retry_after=None if record.permanent else retry_after(remaining(record, Moment(time.time()))),
         should_retry=False if record.permanent else None,
     )
 
