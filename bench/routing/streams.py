@@ -79,8 +79,7 @@ async def main(port: int, streams: int, path: str) -> None:
     loop = asyncio.get_running_loop()
     body = STREAM_RESPONSE if path == RESPONSES else STREAM_CHAT
     request = (
-        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode() + body
     seen = Seen()
     ends: list[asyncio.Future[None]] = [loop.create_future() for _ in range(streams)]
