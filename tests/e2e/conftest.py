@@ -32,6 +32,8 @@ ORDER = (
     "wake",
     "routes",
     "router_replicas",
+    "autoscale",
+    "turns",
     "faults",
     "holding",
     "lifecycle",
