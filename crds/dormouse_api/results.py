@@ -41,6 +41,8 @@ class InspectResult(Message):
     """quant_method of the config: gptq, awq, fp8, compressed-tensors, bitsandbytes, ..."""
     context_length: int | None = None
     embedding_length: int | None = None
+    infill: str | None = None
+    """The token of the tokenizer that says which way this model fills gaps in texts, where it does."""
     capabilities: tuple[str, ...] = ()
     """Of: completion, tools, insert, vision, embedding, thinking, image, audio."""
     remote_code: bool = False

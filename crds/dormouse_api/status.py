@@ -143,6 +143,8 @@ class Inspected(ApiObject):
     """The quantization the weights already carry."""
     model_type: Word | None = None
     embedding_length: int | None = None
+    infill: Word | None = None
+    """The token of the tokenizer that says which way the model fills gaps in texts, such as <|fim_middle|>."""
     remote_code: bool = False
     """The repository needs its own Python code."""
     anatomy: Anatomy | None = None

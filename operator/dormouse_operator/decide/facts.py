@@ -24,6 +24,7 @@ class Facts:
     dtype: str | None = None
     model_type: str | None = None
     embedding_length: int | None = None
+    infill: str | None = None
     remote_code: bool = False
     anatomy: Anatomy | None = None
 
@@ -51,6 +52,7 @@ def recorded(model: Model) -> Facts | None:
         dtype=seen.dtype,
         model_type=seen.model_type,
         embedding_length=seen.embedding_length,
+        infill=seen.infill,
         remote_code=seen.remote_code,
         anatomy=seen.anatomy,
     )
@@ -78,6 +80,7 @@ def from_result(model: Model, result: InspectResult) -> Facts:
         dtype=result.dtype,
         model_type=result.model_type,
         embedding_length=result.embedding_length,
+        infill=result.infill,
         remote_code=result.remote_code,
         anatomy=result.anatomy,
     )
@@ -92,6 +95,7 @@ def inspected(model: Model, facts: Facts) -> Inspected:
         native_quantization=facts.native_quantization,
         model_type=facts.model_type,
         embedding_length=facts.embedding_length,
+        infill=facts.infill,
         remote_code=facts.remote_code,
         anatomy=facts.anatomy,
     )

@@ -66,6 +66,7 @@ class Facts:
     native_quantization: str | None
     context_length: int | None
     embedding_length: int | None
+    infill: str | None
     capabilities: tuple[str, ...]
     remote_code: bool
 
@@ -84,6 +85,7 @@ def describe(papers: Papers) -> Facts:
         native_quantization=_word(quantization.get("quant_method")),
         context_length=number((inner, config), CONTEXT_KEYS),
         embedding_length=number((inner, config), WIDTH_KEYS),
+        infill=_infill(papers),
         capabilities=_capabilities(papers, architecture or ""),
         remote_code=bool(config.get("auto_map")) and any(path.endswith(".py") for path in papers.paths),
     )
@@ -112,12 +114,18 @@ def _capabilities(papers: Papers, architecture: str) -> tuple[str, ...]:
     wanted = {
         "completion": True,
         "tools": bool(TOOLS.search(papers.template)),
-        "insert": any(token in str(papers.tokenizer) for token in INFILL_TOKENS),
+        "insert": _infill(papers) is not None,
         "vision": any(key in config for key in ("vision_config", "vision_tower", "mm_vision_tower")),
         "audio": any(key in config for key in ("audio_config", "speech_config")),
         "thinking": bool(THINKING.search(papers.template)),
     }
     return tuple(name for name, can in wanted.items() if can)
+
+
+def _infill(papers: Papers) -> str | None:
+    """The token between what stands around a gap and what fills it, where the tokenizer has one."""
+    known = str(papers.tokenizer)
+    return next((token for token in INFILL_TOKENS if token in known), None)
 
 
 def inner_config(config: Json) -> Json:

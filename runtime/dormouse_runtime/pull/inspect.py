@@ -47,6 +47,7 @@ def inspect(settings: Settings) -> InspectResult:
         native_quantization=facts.native_quantization,
         context_length=facts.context_length,
         embedding_length=facts.embedding_length,
+        infill=facts.infill,
         capabilities=facts.capabilities,
         remote_code=facts.remote_code,
         anatomy=anatomy(papers.config, heads),

@@ -38,6 +38,11 @@ def test_capabilities(papers: Papers, expected: tuple[str, ...]) -> None:
     assert describe(papers).capabilities == expected
 
 
+def test_the_token_of_its_form_tells_how_a_model_fills_gaps() -> None:
+    assert describe(Papers(config=LLAMA, tokenizer={"x": ["<fim_prefix>", "<fim_middle>"]})).infill == "<fim_middle>"
+    assert describe(Papers(config=LLAMA, tokenizer={"x": ["<s>"]})).infill is None
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

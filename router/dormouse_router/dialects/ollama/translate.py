@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.dialects.ollama import context, describe, messages, names, options
+from dormouse_router.dialects.ollama import context, describe, infill, messages, names, options
 from dormouse_router.dialects.ollama.durations import keep_alive
 from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import ChatRequest, Common, GenerateRequest, Message
@@ -76,9 +76,7 @@ def generate_plan(request: GenerateRequest, record: Record, name: str) -> Plan:
     if request.suffix:
         _need(record, name, "insert")
     if request.raw or request.suffix:
-        body: dict[str, Any] = {"model": record.name, "prompt": request.prompt or ""}
-        if request.suffix:
-            body["suffix"] = request.suffix
+        body: dict[str, Any] = {"model": record.name, **_gap(request, record)}
         return _plan(request, record, name, body, chat=False)
     turns = _turns(request)
     body = {"model": record.name, "messages": _with_images(turns, request.images)}
@@ -122,6 +120,16 @@ def _plan(
         turns=turns,
         truncate=request.truncate is not False,
     )
+
+
+def _gap(request: GenerateRequest, record: Record) -> dict[str, str]:
+    """The prompt, or what an engine reads of a prompt and a suffix."""
+    before, after = request.prompt or "", request.suffix or ""
+    if not after:
+        return {"prompt": before}
+    inspected = record.status.inspected
+    written = infill.prompt(inspected.infill if inspected else None, before, after)
+    return {"prompt": before, "suffix": after} if written is None else {"prompt": written}
 
 
 def _turns(request: GenerateRequest) -> list[context.Turn]:
