@@ -25,8 +25,18 @@ READS = (
     ("GET", "/jobs", 200),
     ("GET", "/jobs/default.tiny", 200),
     ("GET", "/jobs/nobody", 404),
+    ("GET", "/jobs?state=succeeded&model=tiny&limit=1", 200),
+    ("GET", "/jobs?state=done", 400),
+    ("GET", "/models", 200),
+    ("GET", "/models/tiny", 200),
+    ("GET", "/models/default/tiny", 200),
+    ("GET", "/models/nobody", 404),
+    ("GET", "/status", 200),
     ("GET", "/health", 200),
+    ("GET", "/diag", 200),
     ("GET", "/metrics", 200),
+    ("GET", "/metrics/gpu", 200),
+    ("GET", "/metrics/gpu?format=prometheus", 200),
     ("GET", "/docs", 200),
     ("GET", "/openapi.json", 200),
     ("GET", "/", 200),
@@ -182,6 +192,8 @@ async def test_bodies_of_the_wrong_types_wake_nothing(asleep: Stage, client: htt
         ("/pull", "a field nobody knows", {"model": "org/name", "weights": 1}),
         ("/pull", "no model", {}),
         ("/pull", "a name that is none", {"model": "org/name", "name": "Not A Name"}),
+        ("/pull", "an init that is text", {"model": "org/name", "init": "yes"}),
+        ("/pull", "two quantizations", {"model": "org/name", "quantize": "q4", "quantization": "q8"}),
         ("/api/pull", "no model", {}),
     ]
     for path, name, body in rows:
@@ -191,6 +203,15 @@ async def test_bodies_of_the_wrong_types_wake_nothing(asleep: Stage, client: htt
         answer = await client.post(path, json=sent, timeout=5)
         assert answer.status_code in (400, 404), (path, name, answer.status_code, answer.text)
         assert "error" in answer.json(), (path, name)
+    assert asleep.cluster.reads == 0
+    assert_untouched(asleep)
+
+
+async def test_reloading_and_cancelling_what_sleeps_wakes_nothing(asleep: Stage, client: httpx.AsyncClient) -> None:
+    for name, status in (("tiny", 200), ("default/tiny", 200), ("nobody", 404)):
+        assert (await client.post(f"/models/{name}/reload")).status_code == status, name
+    assert (await client.delete("/jobs/default.tiny")).status_code == 409
+    assert asleep.cluster.annotations == {}
     assert asleep.cluster.reads == 0
     assert_untouched(asleep)
 
