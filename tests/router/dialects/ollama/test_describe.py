@@ -71,6 +71,19 @@ def test_the_details_of_show() -> None:
     assert "FROM tiny-chat:latest" in shown["modelfile"]
 
 
+def test_the_numbers_are_the_models_own() -> None:
+    anatomy = {"attentionHeads": 16, "intermediateSize": 512, "vocabulary": 32_000}
+    inspected = {"key": "k", "modelType": "llama", "embeddingLength": 128, "anatomy": anatomy}
+    info = describe.show(record(status=known_status(inspected=inspected)), "m", "")["model_info"]
+    assert info["llama.attention.head_count"] == 16
+    assert info["llama.feed_forward_length"] == 512
+    assert info["llama.vocab_size"] == 32_000
+
+
+def test_where_the_licence_is_said() -> None:
+    assert describe.show(record(), "m", "")["license"].startswith("The weights come from hf://dormouse/tiny-chat")
+
+
 def test_an_editor_gets_its_name_back() -> None:
     shown = describe.show(record(), "TINY", "GitHubCopilotChat/1.0")
     assert shown["model_info"]["general.basename"] == "TINY"

@@ -39,3 +39,13 @@ def test_what_can_be_a_repository_of_the_hub(text: str, on_hub: bool) -> None:
     name = names.parse(text)
     assert name is not None
     assert name.on_hub is on_hub
+
+
+@pytest.mark.parametrize(
+    ("text", "elsewhere"),
+    [("m", False), ("m:8b", False), ("m:cloud", True), ("m:8b-cloud", True), ("m:Local", True), ("m-cloud", False)],
+)
+def test_tags_that_mean_another_place(text: str, elsewhere: bool) -> None:
+    name = names.parse(text)
+    assert name is not None
+    assert name.elsewhere is elsewhere

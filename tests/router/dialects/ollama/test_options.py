@@ -1,7 +1,9 @@
 """Options: Ollama's defaults sent, the request above them, the wrong type refused, the rest ignored."""
 
 import pytest
+from structlog.testing import capture_logs
 
+from dormouse_router.dialects.ollama import options as module
 from dormouse_router.dialects.ollama.options import DEFAULTS, sampling
 from dormouse_router.request import Refusal
 
@@ -67,3 +69,14 @@ def test_num_predict_zero_evaluates_the_prompt_only() -> None:
     found = sampling({"num_predict": 0}, 2048)
     assert found.prompt_only
     assert found.parameters["max_tokens"] == 1
+
+
+def test_an_unknown_option_is_logged_once_and_never_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_told", set())
+    with capture_logs() as said:
+        for _ in range(3):
+            sampling({"frobnicate": 1, "mirostat": 2, "num_thread": 3}, None)
+    assert [(line["event"], line["option"]) for line in said] == [("unknown option ignored", "frobnicate")]
+    with capture_logs() as said:
+        sampling({f"x{number}": 1 for number in range(500)}, None)
+    assert len(said) < 100

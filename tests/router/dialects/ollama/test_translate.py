@@ -70,7 +70,10 @@ def test_what_a_field_adds(fields: dict[str, Any], added: dict[str, Any]) -> Non
         (None, {"chat_template_kwargs": {"enable_thinking": True}}),
         (True, {"chat_template_kwargs": {"enable_thinking": True}}),
         (False, {"chat_template_kwargs": {"enable_thinking": False}}),
-        ("high", {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "high"}),
+        *(
+            (effort, {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": effort})
+            for effort in ("low", "medium", "high", "max")
+        ),
     ],
 )
 def test_a_thinking_model_thinks_unless_told_otherwise(think: object, added: dict[str, Any]) -> None:
