@@ -20,7 +20,13 @@ _HEADERS = b"authorization, content-type, user-agent, accept, x-requested-with, 
 _FAMILIES = (b"x-stainless-", b"x-dormouse-", b"anthropic-")
 """The SDKs' headers and our own: their lists grow, so those that are asked for are allowed."""
 _MAX_AGE = b"43200"
-_EXPOSED = b"x-request-id, request-id, retry-after"
+_EXPOSED = (
+    b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, location, openai-version, "
+    b"openai-processing-ms, "
+    b"x-dormouse-model, x-dormouse-quantization, x-dormouse-commit, x-dormouse-engine, x-dormouse-hold-ms, "
+    b"x-dormouse-route, x-dormouse-variant"
+)
+"""All that answers say in headers: a page may read no others."""
 
 
 class Cors:
