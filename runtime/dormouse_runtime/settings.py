@@ -29,6 +29,8 @@ class Timing:
     """How long /readyz holds a probe while the engine starts; the probe's own timeout must be longer."""
     settle: float = 1.0
     """After SIGTERM requests may still arrive for so long: EndpointSlices need a moment to reach every router."""
+    untold: float = 30.0
+    """An engine that does not say for so long what it is answering is not waited for any longer."""
     stop: float = 10.0
     """From SIGTERM to SIGKILL of an engine that has nothing left to answer."""
     health_every: float = 5.0

@@ -191,6 +191,16 @@ def test_a_request_longer_than_the_drain_does_not_hold_the_pod(start: Start) -> 
     caller.join()
 
 
+def test_an_engine_that_says_nothing_is_not_drained_for_long(start: Start) -> None:
+    pod = start("serve", drain_seconds=60)
+    assert pod.ready()
+    pod.get("/wedge", pod.serving)
+    began = time.monotonic()
+    pod.terminate()
+    assert pod.end() == 0
+    assert time.monotonic() - began < 20
+
+
 def test_sigterm_during_a_start_ends_at_once(start: Start) -> None:
     pod = start("hang")
     until(lambda: pod.state().stage is Stage.LOADING)

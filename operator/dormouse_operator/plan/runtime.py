@@ -21,9 +21,10 @@ from dormouse_operator.observed import (
 from dormouse_operator.plan.common import Object, cache_mount, env, labels, metadata, pod_spec, tmp_mount, weights
 from dormouse_operator.plan.placement import placement, resources, runs_remote_code
 
-DRAIN_SECONDS = 30
+DRAIN_SECONDS = 300
 GRACE_SECONDS = DRAIN_SECONDS + 15
-"""The supervisor drains on SIGTERM; the rest is for the engine to end."""
+"""The supervisor drains on SIGTERM, for as long as the router's own streams may end; the rest is for the engine to end.
+A pod with nothing in flight is gone in a second or two."""
 PROBE_SECONDS = 30
 """`/readyz` holds the probe up to about 25 s until the engine is ready: readiness without a polling grid."""
 

@@ -186,21 +186,24 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.config.drain_seconds
         settled = loop.time() + min(self._timing.settle, self._settings.config.drain_seconds)
+        told = loop.time()
         while loop.time() < end and not child.exited.done():
-            if await self._in_flight() <= 0 and loop.time() >= settled:
+            load = await self._in_flight()
+            told = loop.time() if load is not None else told
+            if (load == 0 and loop.time() >= settled) or loop.time() >= told + self._timing.untold:
                 break
             await asyncio.wait([child.exited], timeout=self._timing.poll_slow)
         await child.stop(self._timing.stop)
 
-    async def _in_flight(self) -> int:
-        """Requests the engine is answering; an engine that does not say is taken as busy until the drain ends."""
+    async def _in_flight(self) -> int | None:
+        """Requests the engine is answering; None: it does not say."""
         answer = await http.get(self._settings.config.serving_port, "/load", LOAD_SECONDS, self._address())
         if answer is None or answer.status != 200:
-            return 1
+            return None
         try:
-            return int(json.loads(answer.body)["server_load"])
+            return max(0, int(json.loads(answer.body)["server_load"]))
         except (ValueError, KeyError, TypeError):
-            return 1
+            return None
 
     def _running(self) -> Child:
         assert self.child is not None  # noqa: S101 - _start has set it

@@ -20,6 +20,7 @@ TIMING = settings.Timing(
     health_every=0.05,
     health_timeout=0.3,
     wedged=1.0,
+    untold=1.0,
     poll_slow=0.05,
     poll_fast=0.02,
 )
