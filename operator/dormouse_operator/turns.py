@@ -6,7 +6,8 @@ at the same time share one reading, begun after the last of them came.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from dormouse_api import names
 from dormouse_operator import reading
 from dormouse_operator.decide import eviction, preload
-from dormouse_operator.decide.contenders import contender, shares
+from dormouse_operator.decide.contenders import ENDED, contender, shares
 from dormouse_operator.decide.eviction import LATER, Turn
 from dormouse_operator.decide.pool import Contender, Traffic
 from dormouse_operator.observed import Demand, Observed, Profile
@@ -105,13 +106,15 @@ class Turns:
                 meta = item["metadata"]
                 key = Key(meta["namespace"], (meta.get("labels") or {}).get(names.LABEL_MODEL, ""))
                 children.setdefault((KINDS[number // len(spaces)], key), []).append(item)
-        pool = (self._contender(raw, profiles, children) for raw in models)
-        return [c for c in pool if c is not None]
+        pool = [self._contender(raw, profiles, children) for raw in models]
+        known = {Key(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in models if _lives(raw)}
+        left = [_left(key, found) for (kind, key), found in children.items() if kind == "Pod" and key not in known]
+        return [c for c in (*pool, *left) if c is not None]
 
     def _contender(
         self, raw: Object, profiles: dict[str, Profile], children: dict[tuple[str, Key], list[Object]]
     ) -> Contender | None:
-        if "deletionTimestamp" in raw["metadata"]:
+        if not _lives(raw):
             return None
         try:
             model = reading.read_model(raw)
@@ -132,6 +135,32 @@ class Turns:
             demand=self._routers.of(key),
         )
         return contender(seen, wants(seen, now).replicas > 0, self._routers.traffic(key, now), now)
+
+
+def _lives(raw: Object) -> bool:
+    return "deletionTimestamp" not in raw["metadata"]
+
+
+def _left(key: Key, pods: list[Object]) -> Contender | None:
+    """What pods of a deleted model still hold: nobody need be asked, but whoever waits waits for them."""
+    held = [found for pod in pods for found in _devices(pod)]
+    if not held:
+        return None
+    nodes: Counter[str] = Counter()
+    for node, _, count in held:
+        nodes[node] += count
+    return Contender(key=(key.namespace, key.name), profile="", resource=held[0][1], nodes=nodes, pods=len(pods))
+
+
+def _devices(pod: Object) -> Iterator[tuple[str, str, int]]:
+    """(node, resource, count) of what the pod holds."""
+    node = pod["spec"].get("nodeName")
+    if node is None or pod.get("status", {}).get("phase") in ENDED:
+        return
+    for container in pod["spec"].get("containers", ()):
+        for name, count in container.get("resources", {}).get("limits", {}).items():
+            if "/" in name:
+                yield node, name, int(count)
 
 
 def _profiles(items: list[Object]) -> dict[str, Profile]:

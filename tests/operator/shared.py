@@ -63,7 +63,7 @@ class Cluster(World):
                 "labels": template["metadata"]["labels"],
                 "ownerReferences": [{"uid": body["metadata"]["uid"]}],
             }
-            spec = {"devices": int(limits.get(GPU, 0))}
+            spec = {"devices": int(limits.get(GPU, 0)), "containers": [{"resources": {"limits": limits}}]}
             self.put("Pod", space, f"{name}-{self._number}", metadata=meta, spec=spec, status={"phase": "Pending"})
 
     def _schedule(self) -> None:

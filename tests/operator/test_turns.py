@@ -120,6 +120,26 @@ async def test_no_device_at_all_is_a_failure_and_no_line(shared: Shared) -> None
     assert GPU in shared.message(name="a")
 
 
+async def test_what_a_deleted_model_still_holds_is_waited_for(shared: Shared) -> None:
+    await shared.add("a")
+    b = await shared.add("b")
+    shared.call("a")
+    await shared.run(10)
+    shared.world.ending_seconds = 30
+    [pod] = shared.world.pods_of("a")
+    pod["metadata"]["ownerReferences"] = []
+    shared.world.remove(names.MODEL_KIND, "ns", "a")
+    del shared.callers["a"]
+    shared.world.put("Pod", "ns", pod["metadata"]["name"], metadata={"deletionTimestamp": "2027-01-15T08:00:10Z"})
+    shared.call("b")
+    await shared.run(20)
+    assert shared.condition(name="b") == ("True", "WaitingForAccelerator")
+    assert "ns/a is ending" in shared.message(name="b")
+    shared.world.remove("Pod", "ns", pod["metadata"]["name"])
+    await shared.run(5)
+    assert len(b.waits) == 1
+
+
 async def test_a_start_that_failed_is_left_alone_told_and_tried_later_each_time(shared: Shared) -> None:
     await shared.add("a")
     b = await shared.add("b")
