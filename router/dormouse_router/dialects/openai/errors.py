@@ -102,7 +102,7 @@ def _error_of(body: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {"message": body[:1000].decode(errors="replace").strip()}
     if not isinstance(decoded, dict):
-        return {}
+        return {"message": str(decoded)}
     inner = decoded.get("error", decoded.get("detail", decoded))
     return inner if isinstance(inner, dict) else {"message": str(inner)}
 
