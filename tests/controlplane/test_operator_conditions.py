@@ -62,7 +62,9 @@ def test_an_engine_that_fails_says_so_and_recovers(kubelet: Kubelet, models: Mod
     assert engine["attempts"] == [
         {"engine": "vllm", "reason": "OutOfMemory", "message": "needs 3 GB more: choose int4", "seconds": 2}
     ]
+    until(lambda: "cooldown" in models.status("weak"), why="it is left alone for a while")
     kubelet.script["runtime"] = lambda pod: running(ready=True)
+    models.rest.patch(models.path("weak"), {"spec": {"aliases": ["mended"]}})  # another spec is tried at once
     models.await_reason("weak", "Serving")
 
 

@@ -9,9 +9,10 @@ from datetime import datetime
 from dormouse_api.conditions import Reason
 from dormouse_api.names import digest
 from dormouse_api.results import Failure
+from dormouse_api.runtime import Stage
 from dormouse_api.status import Cooldown
 from dormouse_operator.decide.coldstart import stamp
-from dormouse_operator.decide.runtime import RuntimeView
+from dormouse_operator.decide.runtime import CRASHES, RuntimeView
 from dormouse_operator.observed import Model, Profile
 
 LONGEST_SECONDS = 3600.0
@@ -36,7 +37,7 @@ def after(model: Model, profile: Profile | None, view: RuntimeView, first: float
         return None
     if known is not None and ends(known) > now:
         return known
-    if view.failure is None or view.failure.reason not in COUNTED:
+    if view.failure is None or not _failed_start(view, view.failure):
         return known
     failures = known.failures + 1 if known is not None else 1
     seconds = min(LONGEST_SECONDS, first * 2.0 ** min(failures - 1, 16))
@@ -54,6 +55,15 @@ def failure(cooldown: Cooldown) -> Failure:
     count = "its start failed" if cooldown.failures == 1 else f"its last {cooldown.failures} starts failed"
     tail = f"; {count}: tried again from {cooldown.until} on, or at once when the spec or its profile changes"
     return Failure(reason=Reason(cooldown.reason), message=f"{cooldown.message[:1700]}{tail}")
+
+
+def _failed_start(view: RuntimeView, why: Failure) -> bool:
+    """Whether the start failed, and will again. What ends after it has served is started anew at once."""
+    if why.reason not in COUNTED:
+        return False
+    if view.passed is not None:
+        return all(entry.stage is not Stage.READY for entry in view.passed.timeline)
+    return view.pod is not None and view.pod.restarts >= CRASHES
 
 
 def _known(model: Model, profile: Profile | None) -> Cooldown | None:

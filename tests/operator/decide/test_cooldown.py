@@ -1,17 +1,22 @@
 """How long a model is left alone after a start that failed."""
 
+from dataclasses import replace
+
 import pytest
 
 from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure
+from dormouse_api.runtime import RuntimeState, Stage, StageAt
 from dormouse_api.status import Cooldown, InferenceModelStatus
 from dormouse_operator.decide import cooldown
 from dormouse_operator.decide.runtime import RuntimeView
 from dormouse_operator.observed import Model
-from tests.operator.builders import NOW, gpu, model
+from tests.operator.builders import NOW, gpu, model, pod
 
 GPU = gpu()
-FAILED = RuntimeView(1, 0, failure=Failure(reason=Reason.ENGINE_FAILED, message="no kernel"))
+BROKEN = Failure(reason=Reason.ENGINE_FAILED, message="no kernel")
+STATE = RuntimeState(stage=Stage.FAILED, model="tiny", commit="c", timeline=(StageAt(stage=Stage.STARTING, at=NOW),))
+FAILED = RuntimeView(1, 0, pod(restarts=1), BROKEN, STATE)
 
 
 def next_of(known: Cooldown | None, view: RuntimeView = FAILED, now: float = NOW) -> Cooldown | None:
@@ -49,7 +54,15 @@ def test_it_is_remembered_until_a_start_goes_well() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.IMAGE_PULL_FAILED, Reason.UNSCHEDULABLE, Reason.INVALID_SPEC])
 def test_what_the_cluster_tries_again_by_itself_does_not_count(reason: Reason) -> None:
-    assert next_of(None, RuntimeView(1, 0, failure=Failure(reason=reason, message="x"))) is None
+    assert next_of(None, replace(FAILED, failure=Failure(reason=reason, message="x"))) is None
+
+
+def test_what_ended_after_it_had_served_is_started_anew_at_once() -> None:
+    served = STATE.model_copy(update={"timeline": (*STATE.timeline, StageAt(stage=Stage.READY, at=NOW))})
+    assert next_of(None, replace(FAILED, passed=served)) is None
+    killed = Failure(reason=Reason.OUT_OF_MEMORY, message="killed")
+    assert next_of(None, RuntimeView(1, 0, pod(restarts=1), killed)) is None
+    assert next_of(None, RuntimeView(1, 0, pod(restarts=2), killed)) is not None
 
 
 def test_another_generation_or_another_profile_ends_it() -> None:
