@@ -27,11 +27,13 @@ WEATHER: Any = {
 CALLED = ("get_weather", {"city": "Paris"})
 RESULT = "sunny"
 SECONDS = 120.0
+PLAIN: dict[str, Any] = {"trust_env": False, "verify": False}
+"""Of HTTP clients: no proxies, and no reading of certificates, since nothing here is TLS."""
 
 
 def openai_sdk(url: str) -> openai.AsyncOpenAI:
     """Strict, and without retries: the first answer counts."""
-    http = openai.DefaultAsyncHttpxClient(trust_env=False)
+    http = openai.DefaultAsyncHttpxClient(**PLAIN)
     return openai.AsyncOpenAI(
         base_url=f"{url}/v1",
         api_key="none",
@@ -43,7 +45,7 @@ def openai_sdk(url: str) -> openai.AsyncOpenAI:
 
 
 def anthropic_sdk(url: str) -> anthropic.AsyncAnthropic:
-    http = anthropic.DefaultAsyncHttpxClient(trust_env=False)
+    http = anthropic.DefaultAsyncHttpxClient(**PLAIN)
     return anthropic.AsyncAnthropic(
         base_url=url, api_key="any", max_retries=0, timeout=SECONDS, http_client=http, _strict_response_validation=True
     )
@@ -75,7 +77,7 @@ async def by_openai(url: str, model: str, streamed: bool) -> str:
 async def by_ollama(url: str, model: str, streamed: bool) -> str:
     """Two steps of /api/chat."""
     talk: list[Any] = [{"role": "user", "content": WEATHER_ASKED}]
-    async with ollama.AsyncClient(host=url, timeout=SECONDS, trust_env=False) as client:
+    async with ollama.AsyncClient(host=url, timeout=SECONDS, **PLAIN) as client:
 
         async def say() -> tuple[str, list[Any]]:
             wish: dict[str, Any] = {"tools": [WEATHER], "options": {"temperature": 0}}
@@ -149,7 +151,7 @@ async def by_responses(url: str, model: str, streamed: bool) -> str:
 async def by_native(url: str, model: str, streamed: bool) -> str:
     """Two steps of /chat: the router keeps the first, the second sends nothing but the tool's result."""
     wish = {"model": model, "tools": [WEATHER], "temperature": 0, "stream": streamed, "session_id": uuid4().hex}
-    async with httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=SECONDS, **PLAIN) as http:
 
         async def say(message: dict[str, str]) -> tuple[str, list[Any]]:
             answer = await http.post("/chat", json={**wish, "messages": [message]})

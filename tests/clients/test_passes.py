@@ -3,13 +3,13 @@
 import pytest
 
 from tests.clients import passes
-from tests.clients.world import ALIAS, CHAT, EMBED, SLEEPER, World
+from tests.clients.world import ALIAS, BOTH, CHAT, EMBED, SLEEPER, World
 
 
 @pytest.mark.parametrize("ask", [passes.by_openai, passes.by_ollama, passes.by_anthropic])
 async def test_a_chat_model(router: World, ask: "passes.Pass") -> None:
     router.sleeps()
-    for name in (CHAT, ALIAS, SLEEPER):
+    for name in (CHAT, ALIAS, SLEEPER, BOTH):
         await ask(router.url, name)
 
 
