@@ -68,7 +68,8 @@ def _eta(record: Record, word: str, now: float) -> float | None:
 
 
 def _loaded(start: ColdStart) -> float:
-    return parse_time(start.at) + start.seconds
+    """Seconds since the epoch; the stages are more exact than the start's own whole seconds."""
+    return parse_time(start.at) + (start.stages[-1].at_milliseconds / 1000 if start.stages else start.seconds)
 
 
 def details(record: Record, awake: bool, traffic: Traffic, now: float) -> dict[str, Any]:

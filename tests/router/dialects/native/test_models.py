@@ -18,7 +18,7 @@ START: dict[str, Any] = {
     "seconds": 7,
     "engine": "vllm",
     "quantization": "none",
-    "stages": [{"stage": "requested", "atMilliseconds": 0}, {"stage": "ready", "atMilliseconds": 7000}],
+    "stages": [{"stage": "requested", "atMilliseconds": 0}, {"stage": "ready", "atMilliseconds": 7250}],
 }
 NOW = 1_777_640_000.0
 
@@ -51,7 +51,7 @@ def test_what_is_known_of_a_model() -> None:
     found = models.entry(record(status=known, aliases=["tiny", "Org/Tiny"]), True, Traffic(2, 1, 0.5, NOW), NOW)
     assert found["names"] == ["tiny-chat", "tiny", "Org/Tiny", "default/tiny-chat"]
     assert (found["backend"], found["quantization"], found["size_bytes"]) == ("vllm", "int4", 4_500_000)
-    assert (found["load_seconds"], found["loaded_at"]) == (7, "2026-05-01T11:00:07.000000Z")
+    assert (found["load_seconds"], found["loaded_at"]) == (7, "2026-05-01T11:00:07.250000Z")
     assert (found["context_length"], found["parameters"], found["device"]) == (2048, 1_100_000, "cpu")
     assert (found["in_flight"], found["held"], found["last_used_at"]) == (2, 1, "2026-05-01T12:53:20.000000Z")
     assert (found["eta_seconds"], found["job"]) == (0.0, "default.tiny-chat")
