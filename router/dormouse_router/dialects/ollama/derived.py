@@ -88,11 +88,8 @@ def _licence(wish: str | list[str] | None) -> str | None:
 
 def parameters_from(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """The parameters of a create request as fields of Defaults; None takes one back. Refusal 400 on a wrong type."""
-    wish = dict(given or {})
-    if isinstance(wish.get("stop"), str):
-        wish["stop"] = [wish["stop"]]
     fields: dict[str, Any] = {}
-    for name, value in options.checked(wish).items():
+    for name, value in options.checked(given).items():
         if name in options.OF_ROUTE:
             fields[_FIELDS.get(name, name)] = _default(name, value)
     return fields

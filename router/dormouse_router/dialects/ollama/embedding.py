@@ -17,8 +17,6 @@ from dormouse_router.dialects.waiting import hold_seconds
 from dormouse_router.gateway import EMBEDDINGS, TOKENIZE, Call, Gateway, UpstreamCut
 from dormouse_router.request import Refusal, Request
 
-_TOO_LONG = "the input length exceeds the context length"
-
 
 class Embedding:
     """The handlers; `clock` is the only time they know."""
@@ -77,7 +75,7 @@ class Embedding:
         call.hold = hold_seconds(request)
         async with self._gateway.open(call) as upstream:
             if upstream.status < 400 and most is not None and embeds.count(await _body(upstream.body())) > most:
-                raise bad_request(_TOO_LONG)
+                raise bad_request(refit.TOO_LONG)
 
     async def _vectors(self, request: Request, call: Call) -> tuple[embeds.Vectors, float]:
         async with self._gateway.open(call) as upstream:
@@ -120,5 +118,5 @@ def _need_embedding(record: Record, name: str) -> None:
 
 def _refusal(status: int, words: str) -> Refusal:
     if status == 400 and "context length" in words:
-        return bad_request(_TOO_LONG)
+        return bad_request(refit.TOO_LONG)
     return refit.refusal(status, words)

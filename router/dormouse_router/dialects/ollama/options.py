@@ -61,6 +61,8 @@ def _boolean(name: str, value: object) -> bool:
 
 
 def _strings(name: str, value: object) -> list[str]:
+    if isinstance(value, str):
+        value = [value]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise bad_request(f'option "{name}" must be of type array of strings')
     return [item for item in value if item]

@@ -10,6 +10,9 @@ from dormouse_router.dialects.complaints import limit, room, too_long, with_fix
 from dormouse_router.dialects.ollama.translate import Plan
 from dormouse_router.request import Refusal
 
+TOO_LONG = "the input length exceeds the context length"
+"""Ollama's own words."""
+
 
 def shorter(plan: Plan, status: int, words: str) -> Plan | None:
     """A plan that may fit where `plan` did not; None where the engine's word is final.
@@ -54,4 +57,6 @@ def _newer_half(messages: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
 
 def refusal(status: int, words: str) -> Refusal:
     """What the client is told. An engine's own trouble is a 500; what the client can change keeps its 4xx."""
+    if too_long(status, words):
+        return Refusal(status, f"{TOO_LONG}: {words}")
     return Refusal(status if 400 <= status < 500 and status != 404 else 500, with_fix(words))

@@ -120,7 +120,7 @@ class Serving:
             if again is None:
                 raise refit.refusal(upstream.status, words)
             plan = again
-        raise bad_request("the input length exceeds the context length")
+        raise bad_request(refit.TOO_LONG)
 
 
 def _call(request: Request, record: Record, plan: Plan) -> Call:

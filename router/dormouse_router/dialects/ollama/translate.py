@@ -156,9 +156,9 @@ def _need(record: Record, name: str, capability: str) -> None:
 
 
 def need_text(record: Record, name: str, verb: str) -> None:
-    """Refusal 400 where the model only embeds. `verb`: chat or generate."""
+    """Refusal 400 where the model does not talk: it embeds, or draws. `verb`: chat or generate."""
     known = record.status.capabilities
-    if known and "completion" not in known and "embedding" in known:
+    if known and "completion" not in known:
         raise bad_request(f'"{name}" does not support {verb}')
 
 

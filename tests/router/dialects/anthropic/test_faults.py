@@ -108,6 +108,8 @@ async def test_an_answer_longer_than_the_context_is_shortened(client: httpx.Asyn
     found = events(await client.post(URL, json=STREAM))
     assert (told(found), ending(found)) == ([["text", "Par", "is", "."]], ("end_turn", None))
     assert [exchange.json["max_tokens"] for exchange in serving.seen] == [50, 30]
+    serving.serve = engines.refusing(400, {"error": {"message": "maximum context length is 50: 40 input tokens"}})
+    assert refused(await client.post(URL, json=BODY))[0] == 400  # it has no room for what it had room for
     serving.serve = engines.refusing(400, {"error": {"message": "maximum context length is 50: 60 in the prompt"}})
     assert refused(await client.post(URL, json=BODY))[0] == 400
 

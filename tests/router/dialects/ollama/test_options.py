@@ -35,6 +35,8 @@ def test_the_defaults_are_sent_explicitly() -> None:
         ({"seed": -1}, {}),
         ({"stop": ["\n", "END"]}, {"stop": ["\n", "END"]}),
         ({"stop": []}, {}),
+        ({"stop": "END"}, {"stop": ["END"]}),
+        ({"stop": ""}, {}),
         ({"num_predict": 7}, {"max_tokens": 7}),
         ({"num_predict": -1}, {}),
         ({"num_predict": -2}, {}),
@@ -55,7 +57,7 @@ def test_the_request_stands_above_the_defaults(options: dict[str, object], chang
         ({"top_k": "40"}, 'option "top_k" must be of type integer'),
         ({"seed": True}, 'option "seed" must be of type integer'),
         ({"use_mmap": 1}, 'option "use_mmap" must be of type boolean'),
-        ({"stop": "END"}, 'option "stop" must be of type array of strings'),
+        ({"stop": 7}, 'option "stop" must be of type array of strings'),
         ({"stop": [1]}, 'option "stop" must be of type array of strings'),
     ],
 )

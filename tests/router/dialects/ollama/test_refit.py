@@ -117,3 +117,9 @@ def test_statuses(status: int, told: int) -> None:
 def test_a_model_without_a_tool_parser_is_told_with_the_fix() -> None:
     words = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
     assert "spec.engine.toolCallParser" in refusal(400, words).message
+
+
+def test_what_may_not_be_cut_is_refused_in_ollamas_words() -> None:
+    words = "This model's maximum context length is 8 tokens. However, your prompt contains 600 input tokens"
+    told = refusal(400, words)
+    assert (told.status, told.message) == (400, f"the input length exceeds the context length: {words}")

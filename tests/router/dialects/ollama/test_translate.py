@@ -197,7 +197,8 @@ def test_tools_need_a_model_that_knows_them_and_nothing_is_refused_before_it_was
     assert chat(record(status={}), tools=[TOOL], think=True).body["tools"] == [TOOL]
 
 
-def test_a_model_that_only_embeds_does_not_chat() -> None:
+@pytest.mark.parametrize("capability", ["embedding", "image", "audio"])
+def test_a_model_that_does_not_talk_does_not_chat(capability: str) -> None:
     with pytest.raises(Refusal, match='"e5" does not support chat'):
-        need_text(with_capabilities("embedding"), "e5", "chat")
+        need_text(with_capabilities(capability), "e5", "chat")
     need_text(with_capabilities("completion", "embedding"), "both", "chat")
