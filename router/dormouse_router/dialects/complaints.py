@@ -54,7 +54,13 @@ def limit(words: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def prompt_tokens(words: str) -> int | None:
+    """Tokens of the prompt, as far as the engine's words tell."""
+    found = _PROMPT.search(words)
+    return int(found[1]) if found else None
+
+
 def room(words: str) -> int | None:
     """Tokens left for the answer, as far as the engine's words tell."""
-    most, prompt = limit(words), _PROMPT.search(words)
-    return None if most is None else most - (int(prompt[1]) if prompt else 0)
+    most = limit(words)
+    return None if most is None else most - (prompt_tokens(words) or 0)

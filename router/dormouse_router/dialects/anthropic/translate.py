@@ -36,6 +36,8 @@ class Plan:
     """The model may write its reasoning into its text, between tags."""
     session: bytes = b""
     """`Call.session`, where the client says whose call it is."""
+    cut: bool = False
+    """It asks for less than the client did, after an engine that had no room for that."""
 
     @property
     def payload(self) -> bytes:
@@ -43,10 +45,10 @@ class Plan:
         return msgspec.json.encode(self.body)
 
     def with_room(self, tokens: int | None) -> "Plan | None":
-        """A plan that asks for no more than `tokens`; None where that is not fewer."""
-        if tokens is None or not 0 < tokens < self.body["max_tokens"]:
+        """A plan that asks for no more than `tokens`; None where that is not fewer, or this one was cut already."""
+        if self.cut or tokens is None or not 0 < tokens < self.body["max_tokens"]:
             return None
-        return replace(self, body={**self.body, "max_tokens": tokens})
+        return replace(self, body={**self.body, "max_tokens": tokens}, cut=True)
 
 
 def message_plan(request: MessagesRequest, record: Record) -> Plan:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import relay
 from dormouse_router.dialects import waiting as wishes
-from dormouse_router.dialects.complaints import room, too_long, with_fix, words_of
+from dormouse_router.dialects.complaints import limit, prompt_tokens, room, too_long, with_fix, words_of
 from dormouse_router.dialects.openai.calls import forwarded
 from dormouse_router.dialects.openai.errors import VERSION
 from dormouse_router.dialects.openai.passing import lost
@@ -17,6 +17,11 @@ from dormouse_router.gateway import SESSION, Call, Gateway, Upstream, UpstreamCu
 from dormouse_router.request import Headers, Refusal, Request
 
 HEAD: Headers = [*relay.STREAM_HEADERS, VERSION]
+TRIES = 5
+ROOM_FOR_ANSWER = 0.8
+"""Share of the context that a conversation which is cut may fill."""
+MOST_LEFT = 0.75
+"""Share of a conversation that is left at most, each time it is cut: an engine's count may be a lower bound."""
 Receive = Callable[[Upstream], Awaitable[None]]
 
 
@@ -50,14 +55,17 @@ def asking(request: Request, record: Record, path: str) -> Asking:
 async def ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive) -> None:
     """Call the engine and let `receive` have its answer. Refusal for whatever goes wrong.
 
-    Where the engine has room for a shorter answer only, it is asked for that.
+    Where the engine has room for a shorter answer only, it is asked for that; where it has none for the conversation,
+    and turns may be left out, for that of the latest ones.
     """
-    again = await _ask(gateway, asked, plan, receive)
-    if again is not None:
-        await _ask(gateway, asked, again, receive)
+    for tries_left in reversed(range(TRIES)):
+        again = await _ask(gateway, asked, plan, receive, last=not tries_left)
+        if again is None:
+            return
+        plan = again
 
 
-async def _ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive) -> Plan | None:
+async def _ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive, *, last: bool) -> Plan | None:
     async with gateway.open(asked.call(plan)) as upstream:
         for opened in asked.opened:
             opened(upstream)
@@ -65,7 +73,7 @@ async def _ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive) ->
             if upstream.status >= 400:
                 words = words_of(await upstream.body())
                 over = too_long(upstream.status, words)
-                again = plan.with_room(room(words)) if over else None
+                again = _shorter(plan, words) if over and not last else None
                 if again is None:
                     raise _refusal(upstream, words, over)
                 return again
@@ -75,6 +83,16 @@ async def _ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive) ->
         except AnswerError as error:
             raise Refusal(error.status, str(error)) from error
     return None
+
+
+def _shorter(plan: Plan, words: str) -> Plan | None:
+    """What to ask instead, after the engine's words on what it has no room for."""
+    again = plan.with_room(room(words))
+    if again is not None:
+        return again
+    most, prompt = limit(words), prompt_tokens(words)
+    share = most / prompt if most and prompt else 1.0
+    return plan.shortened(min(share * ROOM_FOR_ANSWER, MOST_LEFT))
 
 
 def _refusal(upstream: Upstream, words: str, over: bool) -> Refusal:

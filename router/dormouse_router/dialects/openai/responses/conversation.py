@@ -7,6 +7,8 @@ the developer says come first, and what a user says in a row is one turn: many c
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from dormouse_router.dialects.openai.responses.items import Kept
 
 Message = dict[str, Any]
@@ -108,6 +110,20 @@ def _part(part: Kept) -> dict[str, Any]:
     if part["type"] == "input_text":
         return {"type": "text", "text": part["text"]}
     return {"type": "image_url", "image_url": {"url": part["image_url"], "detail": part["detail"]}}
+
+
+def without_oldest(messages: list[Message], share: float) -> list[Message] | None:
+    """`messages` without their oldest exchanges, so that at most `share` of what is said is left; None where only one
+    is there. What the system says stays, and so does the last exchange, however long."""
+    first = 1 if messages[0]["role"] == "system" else 0
+    turns = messages[first:]
+    sizes = [len(msgspec.json.encode(turn)) for turn in turns]
+    begins = [at for at, turn in enumerate(turns) if at > 0 and turn["role"] == "user"]
+    if not begins:
+        return None
+    most = share * sum(sizes)
+    chosen = next((at for at in begins if sum(sizes[at:]) <= most), begins[-1])
+    return messages[:first] + turns[chosen:]
 
 
 def has_images(messages: Iterable[Message]) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane.peek import SESSION_CHARS
 from dormouse_router.dialects.openai.responses import tools
-from dormouse_router.dialects.openai.responses.conversation import has_images, to_chat
+from dormouse_router.dialects.openai.responses.conversation import has_images, to_chat, without_oldest
 from dormouse_router.dialects.openai.responses.items import Kept
 from dormouse_router.dialects.openai.responses.requests import (
     Asked,
@@ -40,6 +40,8 @@ class Plan:
     session: bytes = b""
     """`Call.session`, where the client says whose call it is."""
     logprobs: bool = False
+    truncates: bool = False
+    """Turns may be left out where the conversation is longer than the context."""
 
     @property
     def stream(self) -> bool:
@@ -55,6 +57,11 @@ class Plan:
         if tokens is None or not 0 < tokens < self.body.get("max_tokens", 0):
             return None
         return replace(self, body={**self.body, "max_tokens": tokens})
+
+    def shortened(self, share: float) -> "Plan | None":
+        """A plan whose conversation is about `share` of this one's; None where nothing may be left out."""
+        left = without_oldest(self.body["messages"], share) if self.truncates else None
+        return None if left is None else replace(self, body={**self.body, "messages": left})
 
 
 def response_plan(request: CreateRequest, items: Iterable[Kept], record: Record, *, stream: bool) -> Plan:
@@ -74,6 +81,7 @@ def response_plan(request: CreateRequest, items: Iterable[Kept], record: Record,
         tagged="thinking" in (record.status.capabilities or ()),
         session=(request.prompt_cache_key or "")[:SESSION_CHARS].encode(),
         logprobs=request.logprobs is not None,
+        truncates=request.truncation == "auto",
     )
 
 

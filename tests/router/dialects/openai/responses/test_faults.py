@@ -91,28 +91,6 @@ async def test_a_flag_of_the_engine_is_told_as_a_field_of_the_model(client: http
     assert "spec.engine.toolCallParser" in refused(await client.post(URL, json=BODY))[3]
 
 
-async def test_an_answer_longer_than_the_context_is_shortened(client: httpx.AsyncClient, serving: Engine) -> None:
-    async def short(exchange: Exchange) -> None:
-        if exchange.json["max_tokens"] > 30:
-            words = "This model's maximum context length is 50 tokens. However, you requested 50 output tokens "
-            words += "and your prompt contains at least 20 input tokens"
-            await exchange.answer({"error": {"message": words, "code": 400}}, 400)
-        else:
-            await engines.paris(exchange)
-
-    serving.serve = short
-    found = events((await client.post(URL, json=STREAM | {"max_output_tokens": 50})).text)
-    assert kinds(found) == [*CREATED, *TEXT(3), "response.completed"]
-    assert [exchange.json["max_tokens"] for exchange in serving.seen] == [50, 30]
-
-
-async def test_a_prompt_longer_than_the_context(client: httpx.AsyncClient, serving: Engine) -> None:
-    serving.serve = engines.refusing(400, {"error": {"message": "maximum context length is 50: 60 in the prompt"}})
-    answer = await client.post(URL, json=BODY)
-    assert refused(answer)[0:3:2] == (400, "context_length_exceeded")
-    assert answer.json()["error"]["param"] == "input"
-
-
 async def test_an_engine_that_cannot_count(client: httpx.AsyncClient, serving: Engine) -> None:
     serving.serve = engines.refusing(404, {"detail": "Not Found"})
     assert refused(await client.post(COUNT, json=BODY))[0::3] == (400, "The engine of 'tiny' cannot count tokens.")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dormouse_router.dialects.openai.responses.conversation import without_oldest
 from dormouse_router.dialects.openai.responses.items import is_reference
 from tests.router.dialects.openai.responses.bodies import CALL, CALL_SENT, HI, PNG, RESULT, RESULT_SENT, sent, wish
 
@@ -121,3 +122,18 @@ def test_references() -> None:
     request = wish([{"id": "msg_1"}, {"type": "item_reference", "id": "msg_2"}, HI, {"id": "x", **HI}])
     assert isinstance(request.input, list)
     assert [is_reference(item) for item in request.input] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("roles", "share", "left"),
+    [
+        ("user assistant user assistant user", 0.7, "user assistant user"),
+        ("system user assistant user assistant user", 0.7, "system user assistant user"),
+        ("user assistant user assistant user", 0.1, "user"),
+        ("user assistant tool assistant user assistant tool", 0.6, "user assistant tool"),
+        ("system user assistant tool", 0.5, None),
+    ],
+)
+def test_the_oldest_exchanges_go_first_and_whole(roles: str, share: float, left: str | None) -> None:
+    found = without_oldest([{"role": role, "content": "same"} for role in roles.split()], share)
+    assert (found and " ".join(message["role"] for message in found)) == left
