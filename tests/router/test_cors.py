@@ -24,7 +24,7 @@ from tests.router.fakes import Engine, Stage
         (b"ftp://localhost", b"router", False),
         (b"http://user@localhost", b"router", False),
         (b"file://", b"router", True),
-        (b"file:///home/me/page.html", b"router", True),
+        (b"file:///srv/page.html", b"router", True),
         (b"tauri://localhost", b"router", True),
         (b"moz-extension://abc", b"router", True),
         (b"safari-web-extension://abc", b"router", True),
