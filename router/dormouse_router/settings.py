@@ -1,6 +1,7 @@
 """Everything an operator of the router may set, read once from the environment and handed down frozen."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -68,6 +69,8 @@ class Settings:
     access_log: bool = False
     database_url: str = "sqlite:////var/lib/dormouse/router.db"
     """What is kept between requests: sqlite:///file, postgresql://..., or memory (gone with the process)."""
+    database_bytes: int = 1024 * MIB
+    """The volume that SQLite lies on: what is to be kept beyond nine tenths of it is refused."""
     sessions: str = "database"
     """Where histories of chats are kept: database, memory, or the redis:// URL of a Redis or Valkey."""
     session_seconds: float = 3600.0
@@ -103,6 +106,7 @@ class Settings:
             background_most=_number(env, "DORMOUSE_BACKGROUND_MOST", default.background_most, int),
             background_seconds=_number(env, "DORMOUSE_BACKGROUND_SECONDS", default.background_seconds, float),
             database_url=_place(env, "DORMOUSE_DATABASE_URL", default.database_url, _DATABASES),
+            database_bytes=_size(env, "DORMOUSE_DATABASE_SIZE", default.database_bytes),
             session_seconds=_number(env, "DORMOUSE_SESSION_SECONDS", default.session_seconds, float),
             sessions=_place(env, "DORMOUSE_SESSIONS", default.sessions, _SESSIONS),
             access_log=_choice(env, "DORMOUSE_ACCESS_LOG", default.access_log, "On", "Off"),
@@ -129,6 +133,18 @@ def _number(env: Mapping[str, str], name: str, default: N, kind: type[N]) -> N:
     if value < 0:
         raise ValueError(f"{name}={text} is negative: set it to zero or more")
     return value
+
+
+def _size(env: Mapping[str, str], name: str, default: int) -> int:
+    """Bytes, of a quantity as Kubernetes writes it."""
+    text = env.get(name, "")
+    if not text:
+        return default
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT]?)(i?)", text)
+    if found is None:
+        raise ValueError(f"{name}={text!r} is no size: set it to one such as 1Gi")
+    step = 1024 if found[3] else 1000
+    return int(float(found[1]) * step ** " kMGT".index(found[2] or " "))
 
 
 def _words(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -179,6 +179,8 @@ def test_sqlite_lies_on_a_volume_where_the_router_looks_for_it(
     assert found == ([] if volume is None else [{"name": "store", **volume}])
     assert [f"sqlite:///{mount}/router.db" for mount in mounts] == ([] if volume is None else [Settings().database_url])
     assert spec["strategy"].get("type") == strategy
+    env = {item["name"]: item.get("value", "") for item in pod["containers"][0]["env"]}
+    assert env.get("DORMOUSE_DATABASE_SIZE") == (None if volume is None else "2Gi" if "size" in options else "1Gi")
 
 
 def test_urls_with_passwords_come_from_secrets_only() -> None:

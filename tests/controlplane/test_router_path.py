@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -189,7 +190,9 @@ async def test_models_are_created_and_deleted_for_clients(
         await until(lambda: here.router.catalog.find("dormouse-tiny-chat") is None)
 
 
-async def test_the_process_starts_serves_and_stops_in_order(plane: ControlPlane, models: Models) -> None:
+async def test_the_process_starts_serves_and_stops_in_order(
+    plane: ControlPlane, models: Models, tmp_path: Path
+) -> None:
     """`python -m dormouse_router`, as in its image: from its environment to its end by SIGTERM."""
     ports = free_ports(2)
     env = {
@@ -199,7 +202,7 @@ async def test_the_process_starts_serves_and_stops_in_order(plane: ControlPlane,
         "DORMOUSE_PORT": str(ports[0]),
         "DORMOUSE_OPS_PORT": str(ports[1]),
         "DORMOUSE_DRAIN_DELAY": "0.5",
-        "DORMOUSE_DATABASE_URL": "memory",
+        "DORMOUSE_DATABASE_URL": f"sqlite:///{tmp_path}/kept/router.db",
     }
     models.apply("tiny")
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "dormouse_router", env=env)
@@ -208,6 +211,8 @@ async def test_the_process_starts_serves_and_stops_in_order(plane: ControlPlane,
             await until_ready(http, f"http://127.0.0.1:{ports[1]}/readyz")
             listed = (await http.get(f"http://127.0.0.1:{ports[0]}/v1/models")).json()
             assert "tiny" in {card["id"].split("/")[-1] for card in listed["data"]}
+            unknown = await http.get(f"http://127.0.0.1:{ports[0]}/sessions/none")
+            assert "there is no session" in unknown.json()["error"]  # the file's tables were made
             process.terminate()
             async with asyncio.timeout(10):
                 while (await http.get(f"http://127.0.0.1:{ports[1]}/readyz")).status_code != 503:  # noqa: ASYNC110

@@ -1,8 +1,10 @@
 """One database: connections, transactions, and what becomes of its failures. Knows no table.
 
-Until it has been reached once and its tables are up to date, nobody waits for it: whoever needs it is refused.
+Until it was reached and its tables are up to date, who needs it is refused; only its first moment is waited for.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -27,29 +29,34 @@ RETRY_AFTER = 5.0
 _AWAY = (DBAPIError, PoolTimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _FAULTS = (IntegrityError, ProgrammingError)
 """Of those, what no waiting mends."""
+_PAGE, _LEAST_PAGES = 4096, 64
 _SQLITE = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA busy_timeout=5000", "PRAGMA foreign_keys=ON")
 
 
 class Database:
     """`prepare` it, then `reading` and `writing` give connections within a transaction."""
 
-    def __init__(self, url: str) -> None:
-        """ValueError where `url` is none of a database that can be used."""
+    def __init__(self, url: str, most_bytes: int = 2**30) -> None:
+        """`most_bytes`: of the volume SQLite lies on. ValueError where `url` is none of a database that can be used."""
+        self._pages = max(_LEAST_PAGES, most_bytes * 9 // 10 // _PAGE)  # the rest is for SQLite's log
         self._url = _parsed(url)
         self.shown = self._url.set(query={}).render_as_string(hide_password=True)
         self._engine = self._postgresql(url) if self._url.drivername == "postgresql" else self._sqlite()
-        self._prepared = False
+        self._prepared, self._looked = False, asyncio.Event()
         self.trouble: str | None = f"the database {self.shown} has not been reached yet"
         """Why it cannot be used, as far as known; None where it last could."""
 
     async def prepare(self) -> bool:
         """Reach it and bring its tables up to date; whether there was work. Refusal 503 where that fails: `trouble`."""
-        with self._watched():
-            if self._url.drivername == "sqlite":
-                Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
-            async with self._transaction(writes=True) as connection:
-                worked = await migrate(connection)
-        self._prepared = True
+        try:
+            with self._watched():
+                if self._url.drivername == "sqlite":
+                    Path(self._url.database or "").parent.mkdir(parents=True, exist_ok=True)
+                async with self._transaction(writes=True) as connection:
+                    worked = await migrate(connection)
+            self._prepared = True
+        finally:
+            self._looked.set()
         return worked
 
     @asynccontextmanager
@@ -70,10 +77,18 @@ class Database:
     @asynccontextmanager
     async def _used(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
         if not self._prepared:
-            raise away()
+            await self._first_look()
         with self._watched():
             async with self._transaction(writes=writes) as connection:
                 yield connection
+
+    async def _first_look(self) -> None:
+        """Who comes while the router has hardly started waits until the database was reached, or could not be."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._looked.wait()
+        if not self._prepared:
+            raise away()
 
     @asynccontextmanager
     async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
@@ -110,9 +125,17 @@ class Database:
         engine = create_async_engine(
             self._url.set(drivername="sqlite+aiosqlite"), pool_size=POOL, max_overflow=0, pool_timeout=CONNECT_SECONDS
         )
-        event.listen(engine.sync_engine, "connect", _set_up)
+        event.listen(engine.sync_engine, "connect", self._set_up)
         event.listen(engine.sync_engine, "begin", _begin)
         return engine
+
+    def _set_up(self, connection: Any, _record: object) -> None:
+        """A new connection to SQLite. The driver's own idea of when a transaction begins is switched off."""
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (*_SQLITE, f"PRAGMA max_page_count={self._pages}"):
+            cursor.execute(pragma)
+        cursor.close()
 
     def _postgresql(self, url: str) -> AsyncEngine:
         async def connect() -> Any:
@@ -151,15 +174,6 @@ def _parsed(url: str) -> URL:
 def _reason(error: BaseException) -> str:
     told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return str(told).strip().rstrip(".") or f"no answer ({type(told).__name__})"
-
-
-def _set_up(connection: Any, _record: object) -> None:
-    """A new connection to SQLite. The driver's own idea of when a transaction begins is switched off."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in _SQLITE:
-        cursor.execute(pragma)
-    cursor.close()
 
 
 def _begin(connection: Connection) -> None:

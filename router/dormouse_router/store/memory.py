@@ -8,9 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from dormouse_router.keeping import MAX_CHAIN, Keeping, Message, StoredResponse
+from dormouse_router.store.turns import joined, parted
 
 MAX_BYTES = 64 * 1024 * 1024
 """Of all sessions together, and of all responses together."""
@@ -74,12 +73,12 @@ def _size(response: StoredResponse) -> int:
 @dataclass
 class _Session:
     expires_at: float = 0.0
-    system: bytes = b""
+    system: bytes | None = None
     messages: list[bytes] = field(default_factory=list)
 
     @property
     def size(self) -> int:
-        return len(self.system) + sum(map(len, self.messages))
+        return len(self.system or b"") + sum(map(len, self.messages))
 
 
 class MemorySessions:
@@ -94,19 +93,15 @@ class MemorySessions:
         found = self._live((owner, session))
         if found is None:
             return []
-        return [msgspec.json.decode(message) for message in (found.system, *found.messages) if message]
+        return joined(found.system, found.messages)
 
     async def append(self, owner: str, session: str, messages: list[Message], keep: int, ttl: float) -> None:
         key = (owner, session)
         kept = self._live(key) or _Session()
         self._drop(key)
-        for message in messages:
-            encoded = msgspec.json.encode(message)
-            if message["role"] == "system":
-                kept.system = encoded
-            else:
-                kept.messages.append(encoded)
-        del kept.messages[:-keep]
+        system, others = parted(messages)
+        kept.system = system or kept.system
+        kept.messages = [*kept.messages, *others][-keep:]
         kept.expires_at = self._clock() + ttl
         self._kept[key] = kept
         self._bytes += kept.size

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from dormouse_router.keeping import Keeping, Sessions
+from dormouse_router.keeping import Keeping
 from dormouse_router.settings import Settings
 from dormouse_router.store.memory import MemorySessions, in_memory
 
@@ -20,19 +20,15 @@ async def open_store(settings: Settings) -> AsyncIterator[Keeping]:
     async with contextlib.AsyncExitStack() as stack:
         keeping = in_memory()
         if settings.database_url != MEMORY:
-            from dormouse_router.store.sql import opened
+            from dormouse_router.store import sql
 
-            keeping = await stack.enter_async_context(opened(settings.database_url))
-        if settings.sessions != DATABASE:
-            keeping = replace(keeping, sessions=_sessions(settings.sessions, stack))
+            keeping = await stack.enter_async_context(sql.opened(settings.database_url, settings.database_bytes))
+        if settings.sessions == MEMORY:
+            keeping = replace(keeping, sessions=MemorySessions())
+        elif settings.sessions != DATABASE:
+            from dormouse_router.store import valkey
+
+            server = await stack.enter_async_context(valkey.opened(settings.sessions))
+            database = keeping.trouble
+            keeping = replace(keeping, sessions=server, trouble=lambda: database() or server.trouble)
         yield keeping
-
-
-def _sessions(where: str, stack: contextlib.AsyncExitStack) -> Sessions:
-    if where == MEMORY:
-        return MemorySessions()
-    from dormouse_router.store.valkey import ValkeySessions
-
-    made = ValkeySessions(where)
-    stack.push_async_callback(made.close)
-    return made

@@ -1,30 +1,16 @@
 """Histories of chats in a database: `keeping.Sessions`."""
 
-import hashlib
 import time
 from collections.abc import Callable
 
-import msgspec
 from sqlalchemy import delete, insert, select
 
 from dormouse_router.keeping import Message
 from dormouse_router.store.database import Database
 from dormouse_router.store.tables import messages as said
 from dormouse_router.store.tables import sessions
+from dormouse_router.store.turns import joined, parted, session_key
 from dormouse_router.store.upsert import upsert
-
-encode, decode = msgspec.json.encode, msgspec.json.decode
-
-
-def session_key(owner: str, session: str) -> str:
-    """What stands for a session wherever it is kept: two owners' sessions of one name are two."""
-    return hashlib.sha256(f"{len(owner)}:{owner}{session}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def parted(turn: list[Message]) -> tuple[bytes | None, list[bytes]]:
-    """(the last system message, the others in order), encoded."""
-    system = [encode(message) for message in turn if message["role"] == "system"]
-    return (system[-1] if system else None), [encode(message) for message in turn if message["role"] != "system"]
 
 
 class SqlSessions:
@@ -42,7 +28,7 @@ class SqlSessions:
             if found is None:
                 return []
             kept = (await connection.execute(bodies)).scalars().all()
-        return [decode(body) for body in (found.system, *kept) if body is not None]
+        return joined(found.system, list(kept))
 
     async def append(self, owner: str, session: str, messages: list[Message], keep: int, ttl: float) -> None:
         key, now = session_key(owner, session), self._clock()

@@ -16,9 +16,9 @@ log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Keeping]:
-    """What is kept at `url`, prepared and swept in the background. ValueError where `url` is none of a database."""
-    database = Database(url)
+async def opened(url: str, most_bytes: int) -> AsyncIterator[Keeping]:
+    """What is kept at `url`, prepared and swept in the background. `most_bytes`: of the volume SQLite lies on."""
+    database = Database(url, most_bytes)
     tending = asyncio.create_task(tend(database))
     tending.add_done_callback(_report)
     try:

@@ -141,6 +141,42 @@ async def test_a_database_that_comes_back_is_used_again(postgres: Postgres) -> N
         assert keeping.trouble() is None
 
 
+async def test_a_full_volume_is_told_and_has_room_again_once_something_expired(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/router.db", most_bytes=1_000_000)
+    await database.prepare()
+    responses = SqlResponses(database, lambda: NOW)
+    full = None
+    for number in range(20):
+        try:
+            await responses.put(replace(ONE, id=str(number), body=bytes(100_000), expires_at=NOW + 1))
+        except Refusal as refusal:
+            full = refusal
+            break
+    assert full is not None
+    assert full.status == 503
+    assert "full" in (database.trouble or "")
+    assert await asyncio.to_thread(lambda: (tmp_path / "router.db").stat().st_size) < 1_000_000
+    assert await sweep(database, NOW + 1) == number
+    await responses.put(replace(ONE, body=bytes(100_000)))
+    assert database.trouble is None
+    await database.close()
+
+
+async def test_a_redis_that_is_away_is_told_of_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"redis://:hunter2@127.0.0.1:{free_port()}/0"
+    async with open_store(replace(Settings(), database_url="memory", sessions=url)) as keeping:
+        await until(lambda: keeping.trouble() is not None)
+        trouble = keeping.trouble() or ""
+        for work in (keeping.sessions.history("", "s"), keeping.sessions.delete("", "s")):
+            with pytest.raises(Refusal) as refused:
+                await work
+            assert refused.value.status == 503
+        await keeping.responses.put(ONE)
+    assert "DORMOUSE_SESSIONS" in trouble
+    assert "hunter2" not in trouble + refused.value.message
+    assert capsys.readouterr().out.count("cannot be used") == 1
+
+
 async def test_memory_is_only_taken_when_asked_for() -> None:
     async with open_store(replace(Settings(), database_url="memory")) as keeping:
         await keeping.responses.put(ONE)
@@ -155,6 +191,7 @@ async def test_memory_is_only_taken_when_asked_for() -> None:
         ("DORMOUSE_DATABASE_URL", "/var/lib/router.db"),
         ("DORMOUSE_SESSIONS", "disk"),
         ("DORMOUSE_SESSIONS", "redis://"),
+        ("DORMOUSE_DATABASE_SIZE", "much"),
     ],
 )
 def test_a_place_that_is_none_is_refused_by_name(name: str, value: str) -> None:
@@ -162,3 +199,5 @@ def test_a_place_that_is_none_is_refused_by_name(name: str, value: str) -> None:
         Settings.from_env({name: value})
     assert Settings.from_env({"DORMOUSE_SESSIONS": "redis://h:1/0"}).sessions == "redis://h:1/0"
     assert Settings.from_env({"DORMOUSE_DATABASE_URL": "memory"}).database_url == "memory"
+    sizes = [Settings.from_env({"DORMOUSE_DATABASE_SIZE": size}).database_bytes for size in ("1.5Gi", "2G", "512")]
+    assert sizes == [1610612736, 2_000_000_000, 512]
