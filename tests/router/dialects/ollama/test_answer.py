@@ -206,6 +206,13 @@ def test_the_likeliest_alternatives_come_first_and_no_more_than_asked_for() -> N
     assert "top_logprobs" not in whole["logprobs"][0]
 
 
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 0}, {"prompt_tokens": 3, "completion_tokens": None}])
+def test_what_the_engine_does_not_count_is_one(usage: dict[str, Any] | None) -> None:
+    *_, last = run(plan(), sse(delta(content="Paris."), delta("stop"), {"choices": [], "usage": usage}))
+    assert (last["prompt_eval_count"], last["eval_count"]) == (max(1, (usage or {}).get("prompt_tokens", 0)), 1)
+    assert all(last[name] > 0 for name in TIMES)
+
+
 def test_prompt_only_shows_nothing() -> None:
     [last] = run(plan(quiet=True), sse(delta(content="x"), delta("length"), USAGE))
     assert (last["message"]["content"], last["done"], last["done_reason"]) == ("", True, "length")

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SECONDS = 300.0
 TALKERS = ["llama3.2:1b", "llama3.2", "gemma4", "lfm2.5", "qwen3.5:2b", "gpt-oss:20b", "gemma2:2b"]
 """Names of models the tests call; those that are not here they skip."""
+ROUTES = ("ollama", "openai_chat_completions", "openai_responses", "anthropic_messages")
 HOW = ("default", "explicit")
 PASSED, FAILED = (re.compile(rf"^ *--- {word}: (\S+)", re.MULTILINE) for word in ("PASS", "FAIL"))
 
@@ -40,9 +41,7 @@ def judge() -> ollama.Suite:
         ("TestContext", ["context-exhaustion/llama3.2:1b", "generate-history/llama3.2:1b"]),
         ("TestConcurrency/concurrent", ["concurrent-chat/llama3.2:1b"]),
         ("TestTools/^tools/", ["tools/gemma4", "tools/lfm2.5"]),
-        ("TestTools/tools-routes/.*/ollama", ["tools-routes/gemma4/ollama"]),
-        ("TestTools/tools-routes/.*/openai_chat", ["tools-routes/gemma4/openai_chat_completions"]),
-        ("TestTools/tools-routes/.*/anthropic", ["tools-routes/gemma4/anthropic_messages"]),
+        ("TestTools/tools-routes", [f"tools-routes/gemma4/{route}" for route in ROUTES]),
         # those left out compare with the vectors of real weights
         ("TestEmbedding/embed-correlation", ["embed-correlation/all-minilm", "embed-correlation/qwen3-embedding"]),
         ("TestEmbedding/embed-api-truncate", [f"embed-api-truncate/all-minilm/{how}_truncate" for how in HOW]),
