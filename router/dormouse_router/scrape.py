@@ -130,7 +130,9 @@ class Scraper:
 
     async def _samples(self, host: str, port: int) -> Samples:
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=False)
+            # engines close idle connections when they like, and this is asked too seldom for keeping any
+            connector = aiohttp.TCPConnector(force_close=True)
+            self._session = aiohttp.ClientSession(connector=connector, trust_env=False)
         target = f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
         async with self._session.get(target, allow_redirects=False) as response:
             if response.status != 200:

@@ -16,7 +16,8 @@ _NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{MAX_MODEL_NAME - 2}}}[a-z0-9])?")
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SECRETS = ("token", "hf_token", "api_key", "password")
 _PATH = re.compile(r"at `\$\.([a-z_]+)")
-_HUB = "https://huggingface.co/"
+_HUB = re.compile(r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/")
+"""How people paste the address of a repository."""
 _CARRIED = (Quantization.GPTQ, Quantization.AWQ)
 
 
@@ -67,6 +68,7 @@ def _refuse_secrets(body: Any) -> None:
 def model_for(request: PullRequest) -> Wanted:
     """The InferenceModel that the request asks for. Refusal 400 with the fix."""
     source = _one(request.model, request.source, ("model", "source"))
+    source = _HUB.sub("", source, count=1) if source and _HUB.match(source) else source
     if not source:
         raise bad_request('say what to pull: {"model": "org/name"}, or "source" with a URI', "model")
     if request.name is not None and not _NAME.fullmatch(request.name):
@@ -77,7 +79,7 @@ def model_for(request: PullRequest) -> Wanted:
     quantize = _quantize(request)
     try:
         model = wanted(
-            source.removeprefix(_HUB),
+            source,
             revision=request.revision or None,
             quantize=quantize,
             token=_secret(request.token_secret),
@@ -136,7 +138,7 @@ def _quantize(request: PullRequest) -> str | None:
 
 def _alias(source: str) -> str | None:
     """A model of the hub is also served under its own name there."""
-    path = source.removeprefix(_HUB).removeprefix("hf://")
+    path = source.removeprefix("hf://")
     return path if "://" not in path else None
 
 

@@ -1,11 +1,14 @@
 """GET /health, /status and /diag: what they say of a router that is well, of one that is not, and never: a secret."""
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
 import pytest
 
+from dormouse_router import inside
 from dormouse_router.cluster import Resource
 from dormouse_router.inside import Pulse, configuration
 from dormouse_router.recent import KEPT, LONGEST, Recent, without_secrets
@@ -187,5 +190,12 @@ def test_the_last_errors_are_kept() -> None:
     json.dumps(kept)
 
 
-def test_a_pulse_that_never_beat_is_on_time() -> None:
-    assert Pulse().worst == 0.0
+async def test_a_late_event_loop_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inside, "PULSE_SECONDS", 0.01)
+    pulse = Pulse()
+    assert pulse.worst == 0.0
+    beating = asyncio.create_task(pulse.beat())
+    await asyncio.sleep(0)  # it has begun to wait
+    time.sleep(0.1)  # noqa: ASYNC251 - this is what shall show
+    await until(lambda: pulse.worst > 0.05)
+    beating.cancel()

@@ -21,6 +21,8 @@ def ask(**fields: Any) -> Wanted:
         ({"model": "org/name"}, "org-name", {"source": {"uri": "hf://org/name", "revision": "main"}}),
         ({"source": "hf://org/name"}, "org-name", {"aliases": ["org/name"], "quantization": "auto"}),
         ({"model": "https://huggingface.co/org/name"}, "org-name", {"aliases": ["org/name"]}),
+        ({"model": "hf.co/org/name"}, "org-name", {"source": {"uri": "hf://org/name", "revision": "main"}}),
+        ({"model": "huggingface.co/org/name"}, "org-name", {"aliases": ["org/name"]}),
         (
             {"source": "s3://bucket/path/model"},
             "bucket-path-model",
@@ -72,6 +74,9 @@ def test_what_a_request_asks_for(fields: dict[str, Any], name: str, spec: dict[s
         ({}, "say what to pull"),
         ({"model": ""}, "say what to pull"),
         ({"model": "llama3"}, "org/name of the hub"),
+        ({"model": "https://huggingface.co/"}, "say what to pull"),
+        ({"model": "https://evil.example/org/name"}, "org/name of the hub"),
+        ({"model": "org/hf.co/name"}, "org/name of the hub"),
         ({"model": "a/b", "source": "hf://c/d"}, "different things"),
         ({"model": 7}, "invalid request"),
         ({"model": "a/b", "quantization": "q5"}, "use one of"),
