@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.routing.bodies import LARGE_CHAT, SMALL_CHAT, STREAMS
 from bench.routing.processes import BenchError, Process, python
-from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI, RESPONSES
+from bench.routing.streams import ANTHROPIC, NATIVE, OLLAMA, OPENAI, RESPONSES
 from bench.routing.targets import LOAD_CORE
 from bench.routing.wrk import load
 
@@ -136,6 +136,7 @@ def translation(place: Place) -> Figures:
         ("CPU per Ollama line", OLLAMA),
         ("CPU per Anthropic event", ANTHROPIC),
         ("CPU per Responses event", RESPONSES),
+        ("CPU per native event", NATIVE),
     )
     for name, path in ways:
         with cpu_of(place.proxy) as cpu:
@@ -145,6 +146,7 @@ def translation(place: Place) -> Figures:
     figures["Ollama translation per chunk"] = figures["CPU per Ollama line"] - passed
     figures["Anthropic translation per chunk"] = figures["CPU per Anthropic event"] - passed
     figures["Responses translation per chunk"] = figures["CPU per Responses event"] - passed
+    figures["Native translation per chunk"] = figures["CPU per native event"] - passed
     return figures
 
 
@@ -193,6 +195,8 @@ TRANSLATED = Measurement(
         "Anthropic translation per chunk": "us",
         "CPU per Responses event": "us",
         "Responses translation per chunk": "us",
+        "CPU per native event": "us",
+        "Native translation per chunk": "us",
     },
 )
 

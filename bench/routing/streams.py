@@ -23,6 +23,7 @@ OPENAI = "/v1/chat/completions"
 OLLAMA = "/api/chat"
 ANTHROPIC = "/v1/messages"
 RESPONSES = "/v1/responses"
+NATIVE = "/chat"
 
 
 @dataclass
