@@ -26,6 +26,7 @@ ORDER = (
     "bad_input",
     "quickstart",
     "clients",
+    "ollama_cli",
     "anthropic",
     "tools",
     "sdks",

@@ -38,9 +38,10 @@ def judge() -> ollama.Suite:
         ("TestBasic", ["blue-sky/llama3.2:1b", "unicode-output/gemma2:2b", "num-predict/llama3.2:1b"]),
         ("TestBasic/thinking", [f"thinking-{how}/llama3.2:1b/llama3.2:1b" for how in ("enabled", "suppressed")]),
         ("TestChat", ["chat/gemma4", "chat/gpt-oss:20b", "chat-history/llama3.2:1b"]),
-        ("TestContext", ["context-exhaustion/llama3.2:1b", "generate-history/llama3.2:1b"]),
+        ("TestContext", ["context-exhaustion/llama3.2:1b", "parallel-chat-history/gpt-oss:20b"]),
         ("TestConcurrency/concurrent", ["concurrent-chat/llama3.2:1b"]),
         ("TestTools/^tools/", ["tools/gemma4", "tools/lfm2.5"]),
+        ("TestTools/tools-stress", ["tools-stress/lfm2.5/multi_turn"]),
         ("TestTools/tools-routes", [f"tools-routes/gemma4/{route}" for route in ROUTES]),
         # those left out compare with the vectors of real weights
         ("TestEmbedding/embed-correlation", ["embed-correlation/all-minilm", "embed-correlation/qwen3-embedding"]),
@@ -56,7 +57,8 @@ async def test_ollamas_own_tests(
 ) -> None:
     """`among`: some of those that must have run."""
     engine = await make_engine(sage.serve)
-    talks = known_status(capabilities=["completion", "tools", "thinking"], contextLength=131_072)
+    # a few are for models on an accelerator only
+    talks = known_status(capabilities=["completion", "tools", "thinking"], contextLength=131_072, device="cuda")
     embeds = known_status(capabilities=["embedding"], contextLength=sage.CONTEXT)
     world.cluster.add_model(model("talker", aliases=TALKERS, status=talks))
     world.cluster.add_model(model("all-minilm", aliases=["qwen3-embedding"], status=embeds))
