@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from dormouse_router.asgi import path_of, request_id
 from dormouse_router.http11 import Connection
+from dormouse_router.inflate import inflated
 from dormouse_router.request import Headers, Refusal, Reply, Starter, header_lines
 from dormouse_router.turns import CHUNKED, CLOSE, CONTINUE, LAST_CHUNK, STATUS_LINES, status_line
 
@@ -119,9 +120,9 @@ class Direct:
     def check(self, form: bool) -> None:
         """Raises Refusal for a body that no dialect takes: passed on undecoded, it would wake a model only to fail."""
         coding = self.header(b"content-encoding")
-        if coding is not None and coding.lower() != b"identity":
-            raise Refusal(415, "A compressed request body is not taken: send it as it is, without Content-Encoding.")
         body = self._body or b""
+        if coding is not None and (coding := coding.lower()) != b"identity":
+            self._body = body = inflated(body, coding, self._service.max_body)
         if not form and not body.isascii():
             try:
                 str(body, "utf-8")

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from dormouse_router.inflate import MOST
 from tests.router.fakes import Engine, Exchange, Stage, chat_completion, model, stage, until
 from tests.router.wire import BODY, CLOSE, POST, bad, chunk, good_client, in_chunks, raw, said, sized, statuses
 
@@ -96,8 +97,8 @@ async def test_bad_bodies_are_refused_and_wake_nothing(world: Stage, client: htt
 
 
 @pytest.mark.parametrize("path", [*ROUTES, "/pull", "/api/pull", "/api/show"])
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, identity"])
-async def test_a_compressed_body_is_refused_unread(
+@pytest.mark.parametrize("coding", ["deflate", "br", "zstd", "gzip, identity", "gzip, gzip"])
+async def test_a_body_compressed_otherwise_is_refused_unread(
     world: Stage, client: httpx.AsyncClient, path: str, coding: str
 ) -> None:
     await world.asleep()
@@ -106,6 +107,46 @@ async def test_a_compressed_body_is_refused_unread(
     assert answer.status_code == 415
     assert "Content-Encoding" in message_of(answer.json())
     assert (world.cluster.writes, world.cluster.created) == ([], [])
+
+
+PACKED = gzip.compress(BODY)
+
+
+@pytest.mark.parametrize(
+    ("packed", "status"),
+    [
+        pytest.param(gzip.compress(b" " * (MOST + 1)), 413, id="a bomb"),
+        pytest.param(gzip.compress(b" " * 10 * MOST), 413, id="a larger one"),
+        pytest.param(gzip.compress(gzip.compress(BODY)), 400, id="twice"),
+        pytest.param(PACKED[:-1], 400, id="cut short"),
+        pytest.param(PACKED[:-8] + b"12345678", 400, id="another sum"),
+        pytest.param(PACKED + b"more", 400, id="and more"),
+        pytest.param(PACKED * 2, 400, id="two of them"),
+        pytest.param(gzip.compress(b"\xff"), 400, id="no UTF-8"),
+        pytest.param(BODY, 400, id="no gzip"),
+        pytest.param(b"", 400, id="nothing"),
+    ],
+)
+async def test_a_gzip_that_is_none_or_too_much_wakes_nothing(
+    world: Stage, client: httpx.AsyncClient, packed: bytes, status: int
+) -> None:
+    await world.asleep()
+    answer = await client.post("/v1/chat/completions", content=packed, headers={"content-encoding": "gzip"})
+    assert answer.status_code == status
+    assert message_of(answer.json())
+    assert (world.cluster.writes, world.cluster.reads) == ([], 0)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/chat"])
+async def test_a_gzip_is_inflated_for_the_engine(
+    world: Stage, client: httpx.AsyncClient, engine: Engine, path: str
+) -> None:
+    await world.awake(engine)
+    said = BODY.replace(b"{", b'{"max_tokens": 5, "stream": true, ', 1)
+    answer = await client.post(path, content=gzip.compress(said), headers={"content-encoding": "GZip"})
+    assert answer.status_code == 200
+    assert json.loads(engine.seen[0].body)["messages"] == json.loads(BODY)["messages"]
+    assert b"content-encoding" not in engine.seen[0].head
 
 
 async def test_identity_is_no_compression(world: Stage, client: httpx.AsyncClient, engine: Engine) -> None:
