@@ -66,6 +66,13 @@ DIALECTS = {
     "ollama": Dialect(
         "/api/chat", {"model": "tiny", "messages": MESSAGES, "stream": False}, lambda answer: str(answer["error"]), 503
     ),
+    "responses": Dialect(
+        "/v1/responses",
+        {"model": "tiny", "input": MESSAGES},
+        lambda answer: str(answer["error"]["message"]),
+        429,
+        coded=True,
+    ),
     "anthropic": Dialect(
         "/v1/messages",
         {"model": "tiny", "messages": MESSAGES, "max_tokens": 9},
@@ -112,13 +119,14 @@ async def test_calls_are_bounded_for_each_model_by_itself(world: Stage, engine: 
 
 
 async def test_bytes_are_bounded_for_all_models_together(engine: Engine, dialect: Dialect) -> None:
-    long = [{"role": "user", "content": "x" * 3000}]
+    said = "messages" if "messages" in dialect.body else "input"
+    long: dict[str, Any] = {said: [{"role": "user", "content": "x" * 3000}]}
     async with stage(held_bytes=5000) as world:
         await world.asleep()
         await world.asleep(model("other"))
-        first = asyncio.create_task(dialect.ask(world.url, messages=long))
+        first = asyncio.create_task(dialect.ask(world.url, **long))
         await until(lambda: held(world) == 1)
-        refused = await dialect.ask(world.url, model="other", messages=long)
+        refused = await dialect.ask(world.url, model="other", **long)
         assert refused.status_code == dialect.full
         assert "memory" in dialect.said(refused)
         small = asyncio.create_task(dialect.ask(world.url, model="other"))
@@ -127,7 +135,7 @@ async def test_bytes_are_bounded_for_all_models_together(engine: Engine, dialect
             world.ready(engine, name=name)
         assert [(await call).status_code for call in (first, small)] == [200, 200]
         assert world.router.plane.hold.bytes == 0
-        again = await dialect.ask(world.url, messages=long)
+        again = await dialect.ask(world.url, **long)
         assert again.status_code == 200
 
 

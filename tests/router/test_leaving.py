@@ -24,6 +24,8 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "ollama chat, whole": ("/api/chat", {"messages": SAYS, "stream": False}),
     "ollama generate": ("/api/generate", {"prompt": "Once"}),
     "ollama embed": ("/api/embed", {"input": "Once"}),
+    "response": ("/v1/responses", {"input": SAYS}),
+    "response, streamed": ("/v1/responses", {"input": SAYS, "stream": True}),
     "anthropic": ("/v1/messages", {"messages": SAYS, "max_tokens": 9}),
     "anthropic, streamed": ("/v1/messages", {"messages": SAYS, "max_tokens": 9, "stream": True}),
 }

@@ -26,6 +26,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "tiny", "prompt": "x"},
     "/v1/embeddings": {"model": "tiny", "input": "x"},
     "/v1/messages": {"model": "tiny", "max_tokens": 9, "messages": MESSAGES},
+    "/v1/responses": {"model": "tiny", "input": "x"},
     "/api/chat": {"model": "tiny", "messages": MESSAGES},
     "/api/generate": {"model": "tiny", "prompt": "x"},
     "/api/embed": {"model": "tiny", "input": "x"},
