@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MAX_CHOICES = 16
 _OURS = ("add_generation_prompt", "continue_final_message", "tools")
 """What a request says of a template outside `chat_template_kwargs`."""
+
+
+def as_templates_know(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages with the roles and names that chat templates of weights have: no `developer`, and thoughts of earlier
+    turns under the name by which most of them look for these."""
+    return [_known(message) for message in messages]
+
+
+def _known(message: dict[str, Any]) -> dict[str, Any]:
+    if message.get("role") == "developer":
+        message = {**message, "role": "system"}
+    if message.get("reasoning") is not None and message.get("reasoning_content") is None:
+        message = {**message, "reasoning_content": message["reasoning"]}
+    return message
+
+
+Messages = Annotated[list[dict[str, Any]], Field(min_length=1), AfterValidator(as_templates_know)]
 
 
 def template_options(kwargs: dict[str, Any] | None, tools: list[dict[str, Any]] | None, go_on: bool) -> dict[str, Any]:
@@ -66,7 +83,7 @@ class ResponseFormat(BaseModel):
 class ChatRequest(Common):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: Any = "auto"
@@ -99,7 +116,7 @@ class TokenizeRequest(BaseModel):
     """POST /tokenize, which is vLLM's: a conversation by the model's template, or a plain prompt."""
 
     model: str | None = None
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = None
+    messages: Messages | None = None
     prompt: str | None = None
     tools: list[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
