@@ -141,9 +141,9 @@ def embedding(body: bytes) -> Peek:
     """A body for /v1/embeddings. Raises BadBody."""
     seen: bodies.Embedding = decode(_embedding, body)
     given = seen.input
-    if not given or (not isinstance(given, str) and not all(item != "" and item != [] for item in given)):
+    if not given or (isinstance(given, list) and ("" in given or [] in given)):
         raise BadBody("Invalid 'input': it must not be empty, nor hold anything empty.", "invalid_value", "input")
-    if not isinstance(given, str) and len({type(item) for item in given}) > 1:
+    if isinstance(given, list) and len(set(map(type, given))) > 1:
         text = "Invalid type for 'input': send a string, a list of strings, or token ids."
         raise BadBody(text, "invalid_type", "input")
     if len(given) > MOST_INPUTS and isinstance(given, list) and not isinstance(given[0], int):
