@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import structlog
 from sqlalchemy import URL, Connection, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -27,7 +27,7 @@ POOL = 5
 """Connections kept; as many more are opened when they are all busy."""
 RETRY_AFTER = 5.0
 _AWAY = (DBAPIError, PoolTimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-_FAULTS = (IntegrityError, ProgrammingError)
+_FAULTS = (DataError, IntegrityError, ProgrammingError)
 """Of those, what no waiting mends."""
 _PAGE, _LEAST_PAGES = 4096, 64
 _SQLITE = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA busy_timeout=5000", "PRAGMA foreign_keys=ON")

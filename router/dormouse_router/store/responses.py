@@ -29,16 +29,22 @@ class SqlResponses:
             await connection.execute(upsert(connection, responses, fields, replaced, mine))
 
     async def get(self, id: str, owner: str) -> StoredResponse | None:  # noqa: A002
+        if not _is_ours(id):
+            return None
         async with self._database.reading() as connection:
             found = (await connection.execute(select(responses).where(self._visible(id, owner)))).first()
         return None if found is None else _stored(found)
 
     async def delete(self, id: str, owner: str) -> bool:  # noqa: A002
+        if not _is_ours(id):
+            return False
         async with self._database.writing() as connection:
             done = await connection.execute(delete(responses).where(self._visible(id, owner)))
         return done.rowcount > 0
 
     async def chain(self, id: str, owner: str) -> list[StoredResponse] | None:  # noqa: A002
+        if not _is_ours(id):
+            return None
         first = select(responses, literal(1).label("depth")).where(self._visible(id, owner))
         links = first.cte("links", recursive=True)
         older = responses.alias()
@@ -54,6 +60,11 @@ class SqlResponses:
     def _visible(self, ident: str, owner: str) -> ColumnElement[bool]:
         live = or_(_COLUMNS.expires_at.is_(None), _COLUMNS.expires_at > self._clock())
         return and_(_COLUMNS.id == ident, _COLUMNS.owner == owner, live)
+
+
+def _is_ours(ident: str) -> bool:
+    """Whether it may be an id of ours: clients send any text, and a database does not take all of it."""
+    return ident.isascii() and ident.isprintable()
 
 
 def _stored(row: Row[Any]) -> StoredResponse:

@@ -88,6 +88,17 @@ async def test_expired_is_gone(responses: Responses, clock: Clock) -> None:
     assert not await responses.delete("resp_1", "ann")
 
 
+@pytest.mark.parametrize(
+    "ident", ["", "\0", "resp_\0", "\ud800", "\u2028é", "x" * 100_000, "'; DROP TABLE responses; --"]
+)
+async def test_an_id_that_can_be_none_is_not_there(responses: Responses, ident: str) -> None:
+    await responses.put(ONE)
+    assert await responses.get(ident, "ann") is None
+    assert await responses.chain(ident, "ann") is None
+    assert not await responses.delete(ident, "ann")
+    assert await responses.get("resp_1", "ann") == ONE
+
+
 async def test_a_chain_is_oldest_first(responses: Responses) -> None:
     for number in range(1, 5):
         previous = f"resp_{number - 1}" if number > 1 else None
