@@ -12,6 +12,7 @@ import structlog
 from dormouse_router.dialects.openai.responses import objects
 from dormouse_router.dialects.openai.responses.answer import Stream
 from dormouse_router.dialects.openai.responses.asking import Asking, ask
+from dormouse_router.dialects.openai.responses.events import Events
 from dormouse_router.dialects.openai.responses.kept import STALE_SECONDS, Keeper, Turn
 from dormouse_router.dialects.openai.responses.objects import Object
 from dormouse_router.dialects.openai.responses.translate import Plan
@@ -22,7 +23,7 @@ from dormouse_router.settings import Settings
 log = structlog.get_logger()
 BEAT_SECONDS = STALE_SECONDS / 4
 MOST_EVENTS = 16 * 1024 * 1024
-"""Bytes of events kept of one answer for those who follow it; beyond, they are sent to the answer itself."""
+"""Bytes of events kept of one answer for those who follow it."""
 _END = b"\n\n"
 
 
@@ -66,13 +67,23 @@ class Job:
             while at < len(self._events):
                 yield self._events[at]
                 at += 1
-            if self._done or not self.followed:
+            if self._done and self.followed:
+                return
+            if not self.followed:
+                yield _too_long(at)
                 return
             await self._changed.wait()
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _too_long(number: int) -> bytes:
+    events = Events()
+    events.number = number
+    text = "The response is too long to be followed to its end: it goes on, and can be asked for without stream."
+    return events("error", code="server_error", message=text, param=None)
 
 
 class Background:
@@ -86,7 +97,10 @@ class Background:
 
     async def begin(self, turn: Turn, plan: Plan, asked: Asking) -> Job:
         """Begin to make an answer; it is kept when this returns. Refusal 429 where too many are made, 503."""
-        if len(self._jobs) >= self._most or self._stopping:
+        if self._stopping:
+            text = "This router is stopping: send the request again, and another one takes it."
+            raise Refusal(503, text, code="router_stopping", retry_after=1.0)
+        if len(self._jobs) >= self._most:
             text = f"This router makes {self._most} responses in the background already: send it again later."
             raise Refusal(429, text, code="rate_limit_exceeded", retry_after=5.0)
         job = Job(turn, plan)

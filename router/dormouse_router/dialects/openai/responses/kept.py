@@ -1,5 +1,6 @@
 """Answers that are kept: what a request refers to, and what becomes of it. The store below may refuse with 503."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ BEAT = "beat"
 """In the object of an unfinished answer, as it is stored: when the router that makes it was last heard of."""
 STALE_SECONDS = 60.0
 """An unfinished answer of which nothing was heard for so long has lost its router."""
+_ID = re.compile(r"resp_\w{1,64}", re.ASCII)
+"""Nothing else is an id: there are characters that no database takes."""
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
@@ -62,7 +65,7 @@ class Keeper:
         return history, own
 
     async def _history(self, previous: str, owner: str) -> list[Kept]:
-        chain = await self._responses.chain(previous, owner)
+        chain = await self._responses.chain(previous, owner) if _ID.fullmatch(previous) else None
         if chain is None:
             text = f"Previous response with id '{previous[:80]}' not found, or one before it is not kept any more."
             raise Refusal(400, text, code="previous_response_not_found", param="previous_response_id")
@@ -151,11 +154,11 @@ class Keeper:
 
     async def delete(self, ident: str, owner: str) -> None:
         """Refusal 404."""
-        if not await self._responses.delete(ident, owner):
+        if not _ID.fullmatch(ident) or not await self._responses.delete(ident, owner):
             raise _unknown(ident)
 
     async def _stored(self, ident: str, owner: str) -> StoredResponse:
-        stored = await self._responses.get(ident, owner)
+        stored = await self._responses.get(ident, owner) if _ID.fullmatch(ident) else None
         if stored is None:
             raise _unknown(ident)
         return stored

@@ -12,6 +12,7 @@ import openai
 import pytest
 from openai.types.responses import Response
 
+from dormouse_router.dialects.openai.responses import background
 from dormouse_router.keeping import Keeping, headers_owner
 from tests.router.conftest import MakeEngine
 from tests.router.dialects import engines
@@ -83,6 +84,17 @@ async def test_it_is_followed_and_followed_again(
     assert (await ended(sdk, begun.response.id)).output_text == "Paris."
     replayed = await client.get(f"{URL}/{begun.response.id}", params={"stream": "true"})
     assert kinds(parsed(replayed.content)) == [*CREATED, *TEXT(1), "response.completed"]
+
+
+async def test_one_that_is_too_long_to_be_followed_says_so(
+    sdk: openai.AsyncOpenAI, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "MOST_EVENTS", 1)
+    gate.go_on.set()
+    events: list[Any] = [event async for event in await sdk.responses.create(**ASK, stream=True)]
+    assert [event.type for event in events] == [*CREATED, "error"]
+    assert [event.sequence_number for event in events] == [0, 1, 2]
+    assert (await ended(sdk, events[0].response.id)).output_text == "Paris."
 
 
 async def test_one_that_was_not_streamed_cannot_be_followed(

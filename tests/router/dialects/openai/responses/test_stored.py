@@ -2,6 +2,7 @@
 
 import json
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 import openai
@@ -54,6 +55,22 @@ async def test_unknown_ids(client: httpx.AsyncClient, method: str, path: str) ->
     error = answer.json()["error"]
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", None, None)
     assert "resp_nothing" in error["message"]
+
+
+class TestOddIds:
+    @pytest.fixture
+    def keeping(self) -> Keeping:
+        """Nobody may ask a database for what it does not take."""
+        return Keeping(Away(), in_memory().sessions)
+
+    @pytest.mark.usefixtures("played")
+    @pytest.mark.parametrize("ident", ["resp_\0", "resp_" + "x" * 65, "resp_é", "1", "resp_1 "])
+    async def test_they_are_no_ids(self, client: httpx.AsyncClient, ident: str) -> None:
+        path = f"{URL}/{quote(ident)}"
+        for method in ("GET", "DELETE"):
+            assert (await client.request(method, path)).status_code == 404
+        refused = await client.post(URL, json=ASK | {"previous_response_id": ident})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "previous_response_not_found")
 
 
 @pytest.mark.usefixtures("played")
