@@ -18,21 +18,22 @@ BEYOND = {
     "test_pdf_inputs": "no engine here reads PDF",
     "test_pdf_tool_message": "no engine here reads PDF",
     "test_audio_inputs": "no engine here listens in a chat",
-    "test_anthropic_inputs": "Anthropic's blocks in OpenAI's and Ollama's messages",
+    "test_anthropic_inputs": "Anthropic's blocks in OpenAI's or Ollama's messages",
     "test_tool_choice": "Ollama's API has none",
     "test_image_tool_message": "results of tools are text in Ollama's API",
 }
 """What the suites skip, and why."""
-PASSED = 143
-"""Cases that were passed when this was written; a newer suite may have more."""
+PASSED = {"openai": 95, "ollama": 48, "anthropic": 45}
+"""Cases by suite that were passed when this was written; newer suites may have more."""
 
 
 @pytest.mark.slow
-def test_the_suites_pass(router: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suite", PASSED)
+def test_the_suite_passes(router: World, tmp_path: Path, suite: str) -> None:
     report = tmp_path / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(SUITES / "pytest.ini"), "--rootdir", str(ROOT)]
     done = subprocess.run(
-        [*command, f"--junitxml={report}", str(SUITES)],
+        [*command, f"--junitxml={report}", str(SUITES / f"suite_{suite}.py")],
         cwd=ROOT,
         env={**os.environ, ADDRESS: router.url, "NO_PROXY": "127.0.0.1", "LANGSMITH_TRACING": "false"},
         capture_output=True,
@@ -43,5 +44,5 @@ def test_the_suites_pass(router: World, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     cases = ElementTree.parse(report).findall(".//testcase")  # noqa: S314 - our own child wrote it
     skipped = [str(case.get("name")).split("[")[0] for case in cases if case.find("skipped") is not None]
-    assert set(skipped) == set(BEYOND)
-    assert len(cases) - len(skipped) >= PASSED
+    assert set(skipped) <= set(BEYOND)
+    assert len(cases) - len(skipped) >= PASSED[suite]
