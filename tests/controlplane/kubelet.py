@@ -131,6 +131,8 @@ class Kubelet:
         }
         self.unbound: set[str] = set()
         """Components whose pods find no node."""
+        self.scheduled: set[str] = set()
+        """Components whose pods are left to the real scheduler."""
         self.errors: list[BaseException] = []
         self._played: dict[str, Object] = {}
         self._stop = threading.Event()
@@ -151,6 +153,11 @@ class Kubelet:
         status = {
             "conditions": [{"type": "Ready", "status": "True", "reason": "Pretended", "lastHeartbeatTime": stamp()}]
         }
+        self.rest.patch(f"/api/v1/nodes/{NODE}/status", {"status": status})
+
+    def carry(self, **resources: str) -> None:
+        """Let the node have so much of each resource, for the scheduler to see."""
+        status = {"capacity": resources, "allocatable": resources}
         self.rest.patch(f"/api/v1/nodes/{NODE}/status", {"status": status})
 
     def _run(self) -> None:
@@ -187,6 +194,8 @@ class Kubelet:
         if meta["labels"].get(names.LABEL_COMPONENT) in self.unbound:
             return
         if not pod["spec"].get("nodeName"):
+            if meta["labels"].get(names.LABEL_COMPONENT) in self.scheduled:
+                return
             target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
             body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]}, "target": target}
             self.rest.request("POST", f"{path}/binding", body)
@@ -198,9 +207,9 @@ class Kubelet:
         if _same(self._played.get(meta["uid"]), wanted):
             return
         container = pod["spec"]["containers"][0]["name"]
-        wanted = wanted | {"containerStatuses": [c | {"name": container} for c in wanted.get("containerStatuses", [])]}
+        named = {"containerStatuses": [c | {"name": container} for c in wanted.get("containerStatuses", [])]}
         conditions = [c for c in pod["status"].get("conditions", []) if c["type"] != "Ready"]
-        body = wanted | {"conditions": conditions + wanted.get("conditions", [])}
+        body = wanted | named | {"conditions": conditions + wanted.get("conditions", [])}
         self.rest.patch(f"{path}/status", {"status": body})
         self._played[meta["uid"]] = wanted
 
