@@ -3,6 +3,7 @@
 Deterministic: a token is a word, and a text's vector is made of its words, so that texts which share some are near.
 """
 
+import base64
 import hashlib
 import json
 import math
@@ -18,6 +19,7 @@ _ANSWER = (
     "Rayleigh scattering in the atmosphere \U0001f600 : sunlight and water droplets in a story of a sunny world, "
     "soil, air and nitrogen, Russia and Europe, and the declaration of independence in July ."
 )
+_SEEN = "The ollamas: four llamas cross Abbey Road, one with glasses and a briefcase."
 _KNOWN = {"12 multiplied by 15": "It is 180.", "capital of Japan": "Tokyo."}
 _TOPICS = (("cat", "kitten"), ("king", "queen"), ("paris", "london"), ("python", "programming", "coding"))
 _DIMENSIONS = 64
@@ -50,8 +52,24 @@ async def _talk(exchange: Exchange) -> None:
 
 
 def _answer(wish: dict[str, Any]) -> str:
+    images = [
+        part["image_url"]["url"]
+        for message in wish.get("messages") or ()
+        if isinstance(message["content"], list)
+        for part in message["content"]
+        if part["type"] == "image_url"
+    ]
+    if images:
+        whole = all(_is_picture(*image.split(";base64,")) for image in images)
+        return _SEEN if whole else "That is no picture."
     asked = json.dumps(wish.get("messages"))
     return next((answer for words, answer in _KNOWN.items() if words in asked), _ANSWER)
+
+
+def _is_picture(kind: str, data: str) -> bool:
+    """Whether the bytes are what the client's address says they are."""
+    magic = {"data:image/png": b"\x89PNG", "data:image/jpeg": b"\xff\xd8\xff", "data:image/webp": b"RIFF"}
+    return base64.b64decode(data, validate=True).startswith(magic[kind])
 
 
 def _said(words: list[str], wish: dict[str, Any]) -> Iterator[dict[str, Any]]:

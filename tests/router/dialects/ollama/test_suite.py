@@ -16,9 +16,10 @@ from tests.router.fakes import Stage
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SECONDS = 300.0
-TALKERS = ["llama3.2:1b", "llama3.2", "gemma4", "lfm2.5", "qwen3.5:2b", "gpt-oss:20b", "gemma2:2b"]
+TALKERS = ["llama3.2:1b", "llama3.2", "gemma4", "lfm2.5", "qwen3.5:2b", "gpt-oss:20b", "gemma2:2b", "nemotron3:33b"]
 """Names of models the tests call; those that are not here they skip."""
 ROUTES = ("ollama", "openai_chat_completions", "openai_responses", "anthropic_messages")
+PICTURES = ("multiturn", "count", "scene", "spatial", "detail", "multi-image", "description")
 HOW = ("default", "explicit")
 PASSED, FAILED = (re.compile(rf"^ *--- {word}: (\S+)", re.MULTILINE) for word in ("PASS", "FAIL"))
 
@@ -43,6 +44,8 @@ def judge() -> ollama.Suite:
         ("TestTools/^tools/", ["tools/gemma4", "tools/lfm2.5"]),
         ("TestTools/tools-stress", ["tools-stress/lfm2.5/multi_turn"]),
         ("TestTools/tools-routes", [f"tools-routes/gemma4/{route}" for route in ROUTES]),
+        ("TestVision/vision-(m|c|s|de)", [f"vision-{what}/nemotron3:33b" for what in PICTURES]),
+        ("TestVision/vision-text", ["vision-text/gemma4"]),
         # those left out compare with the vectors of real weights
         ("TestEmbedding/embed-correlation", ["embed-correlation/all-minilm", "embed-correlation/qwen3-embedding"]),
         ("TestEmbedding/embed-api-truncate", [f"embed-api-truncate/all-minilm/{how}_truncate" for how in HOW]),
@@ -58,7 +61,9 @@ async def test_ollamas_own_tests(
     """`among`: some of those that must have run."""
     engine = await make_engine(sage.serve)
     # a few are for models on an accelerator only
-    talks = known_status(capabilities=["completion", "tools", "thinking"], contextLength=131_072, device="cuda")
+    talks = known_status(
+        capabilities=["completion", "tools", "thinking", "vision"], contextLength=131_072, device="cuda"
+    )
     embeds = known_status(capabilities=["embedding"], contextLength=sage.CONTEXT)
     world.cluster.add_model(model("talker", aliases=TALKERS, status=talks))
     world.cluster.add_model(model("all-minilm", aliases=["qwen3-embedding"], status=embeds))
