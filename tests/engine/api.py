@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tests.engine import others, plan, shapes, words
-from tests.engine.directives import Directives, UnknownDirectiveError, parse
+from tests.engine.directives import Directives, parse
 from tests.engine.plan import TOOL, BadRequestError, Choice, Piece
 from tests.engine.wire import CutError, Reply, Request
 
 SPOKEN = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/tokenize", "/detokenize")
+MOST_DIMENSIONS, MOST_LOGPROBS = 4096, 20
 KEPT = 500
 """Requests kept for `GET /_requests`."""
 
@@ -89,7 +90,7 @@ class Api:
         try:
             body = others.form(request) if request.path in others.FORMS else self._body(request)
             await self._route(request, body, reply)
-        except (BadRequestError, UnknownDirectiveError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             await reply.send(400, shapes.error(400, str(error) or "bad request"))
         except LookupError as error:
             await reply.send(404, shapes.error(404, str(error)))
@@ -116,7 +117,7 @@ class Api:
                 await self._completions(request, body, reply)
             case "/v1/embeddings":
                 texts = _texts(body.get("input"))
-                size = body.get("dimensions") or words.EMBEDDING_SIZE
+                size = _at_most(body, "dimensions", MOST_DIMENSIONS) or words.EMBEDDING_SIZE
                 packed = body.get("encoding_format") == "base64"
                 await reply.send(200, shapes.embeddings(self._model, texts, size, packed))
             case "/tokenize":
@@ -139,9 +140,17 @@ class Api:
     async def _completions(self, request: Request, body: dict[str, Any], reply: Reply) -> None:
         prompts = [(text, parse(text)) for text in _texts(body.get("prompt"))]
         choices = plan.completions(body, prompts, _echo(request, body))
-        head = shapes.Head(f"cmpl-{next(self._ids)}", self._model, int(time.time()), body.get("logprobs"))
+        logprobs = _at_most(body, "logprobs", MOST_LOGPROBS)
+        head = shapes.Head(f"cmpl-{next(self._ids)}", self._model, int(time.time()), logprobs)
         count = sum(len(words.tokens(text)) for text, _ in prompts)
         await _Answer(head, choices, prompts[0][1], count, chat=False).send(body, reply)
+
+
+def _at_most(body: dict[str, Any], field: str, most: int) -> int | None:
+    value: int | None = body.get(field)
+    if value is not None and value > most:
+        raise BadRequestError(f"{field} must be at most {most}, got {value}")
+    return value
 
 
 class _Answer:

@@ -187,7 +187,8 @@ def _arguments(tool: Tool, tools: dict[str, Any], prompt: str) -> dict[str, obje
     if tool.arguments is not None:
         return tool.arguments
     made = schemas.made_up(tools[tool.name].get("parameters") or {}, prompt)
-    assert isinstance(made, dict)
+    if not isinstance(made, dict):
+        raise BadRequestError(f"the parameters of tool {tool.name!r} are no object")
     return made
 
 

@@ -24,6 +24,7 @@ from dormouse_router.openapi import (
     pages,
     responses,
 )
+from dormouse_router.openapi.examples import EXAMPLES
 from dormouse_router.openapi.parts import DONE, EVENTS, JSON, STRING, Answer, Operation, Schema, any_of, obj, ref
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -107,10 +108,16 @@ def _operation(operation: Operation, method: str, schemas: dict[str, Schema]) ->
     if operation.body is not None:
         if operation.body not in schemas:
             raise KeyError(f"{operation.path} takes {operation.body}, which no module describes")
-        media = "multipart/form-data" if operation.form else JSON
-        made["requestBody"] = {"required": True, "content": {media: {"schema": ref(operation.body)}}}
+        made["requestBody"] = {"required": True, "content": _request(operation.body, operation.form)}
     made["responses"] = dict(sorted(_responses(operation, method == "head")))
     return made
+
+
+def _request(body: str, form: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": ref(body)}
+    if shown := EXAMPLES.get(body):
+        content["examples"] = {name: {"value": value} for name, value in shown.items()}
+    return {"multipart/form-data" if form else JSON: content}
 
 
 def _responses(operation: Operation, bare: bool) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -27,6 +27,22 @@ def pieces_conformance(ctx: Any, response: Any, case: Any) -> None:
         judge.validate(json.loads(piece))
 
 
+@schemathesis.check
+def errors_conformance(ctx: Any, response: Any, case: Any) -> None:
+    """Where a document has one object for all errors, every refusal is it."""
+    schema = case.operation.schema.raw_schema["components"]["schemas"].get("ErrorResponse")
+    if schema is None or response.status_code < 400 or case.method.lower() not in _methods(case):
+        return
+    assert response.headers["content-type"] == ["application/json; charset=utf-8"]
+    told = json.loads(response.content)
+    jsonschema_rs.Draft202012Validator(schema).validate(told)
+    assert told["error"], "an error without a word"
+
+
+def _methods(case: Any) -> Any:
+    return case.operation.schema.raw_schema["paths"][case.path]
+
+
 @functools.lru_cache(maxsize=100)
 def _validator(schema: str, components: str) -> Any:
     return jsonschema_rs.Draft202012Validator({**json.loads(schema), "components": json.loads(components)})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.ollama.document import document as ollamas
+from dormouse_router.openapi import examples
 from tests.router.openapi.worlds import world
 
 HERE = Path(__file__).parent
@@ -18,6 +19,8 @@ PROGRAM = Path(sys.executable).with_name("st")
 EXAMPLES = 6
 """Of each operation, on top of those that each schema's edges give."""
 OWN, OLLAMA = "own", "ollama"
+NAMES = {OWN: (examples.CHAT, examples.EMBED), OLLAMA: ("gemma4", "embeddinggemma")}
+"""The models that a document's examples call."""
 SEED = "1"
 
 
@@ -31,11 +34,11 @@ class Verdict:
     cases: int
 
 
-async def judge(which: str, examples: int = EXAMPLES) -> Verdict:
+async def judge(which: str, most: int = EXAMPLES) -> Verdict:
     """Try everything the document `which` names on a router of its own."""
-    async with world() as made:
+    async with world(NAMES[which]) as made:
         location = f"{made.url}/openapi.json" if which == OWN else str(ollamas())
-        command = ("run", location, "--url", made.url, "--max-examples", str(examples), "--seed", SEED)
+        command = ("run", location, "--url", made.url, "--max-examples", str(most), "--seed", SEED)
         running = await asyncio.create_subprocess_exec(
             PROGRAM,
             "--config-file",

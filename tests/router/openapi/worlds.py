@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from dormouse_api.lease import Wish
@@ -13,14 +13,16 @@ from tests.router.dialects.records import known_status, model
 from tests.router.fakes import FakeCluster, Stage, slice_of, stage, until
 
 CHAT, VECTORS, SLEEPING, ROUTE = "tiny", "vectors", "drowsy", "both"
-ALL_ABILITIES = ["completion", "tools", "thinking", "embedding"]
+ALL_ABILITIES = ["completion", "tools", "thinking", "insert", "vision", "embedding", "audio", "speech", "image"]
 
 
 class Obliging(FakeCluster):
     """An API server with an operator behind it that has every model ready at once, and awake when it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, aliases: Iterable[str]) -> None:
+        """`aliases`: more names of CHAT."""
         super().__init__()
+        self._aliases = list(aliases)
         self.ports: dict[str, int] = {}
         """The engine of each model; one that is pulled later gets that of CHAT, which then answers for a name it does
         not know: 404."""
@@ -48,15 +50,17 @@ class Obliging(FakeCluster):
 
     def offer(self, name: str) -> None:
         """A model that can do everything; it is made again whenever a client deletes it."""
-        self.add_model(model(name, status=known_status(capabilities=ALL_ABILITIES), scaling={"holdSeconds": 5}))
+        aliases = self._aliases if name == CHAT else []
+        status = known_status(capabilities=ALL_ABILITIES)
+        self.add_model(model(name, status=status, aliases=aliases, scaling={"holdSeconds": 5}))
         if name != SLEEPING:
             self.put(Resource.SLICES, slice_of(name, self.ports[name]))
 
 
 @contextlib.asynccontextmanager
-async def world(**settings: Any) -> AsyncIterator[Stage]:
-    """The router, its models and their engines."""
-    cluster = Obliging()
+async def world(aliases: Iterable[str] = (), **settings: Any) -> AsyncIterator[Stage]:
+    """The router, its models and their engines. `aliases`: more names of the first model."""
+    cluster = Obliging(aliases)
     async with contextlib.AsyncExitStack() as stack:
         for name in (CHAT, VECTORS, SLEEPING):
             engine = await stack.enter_async_context(scripted(name, media=True))
