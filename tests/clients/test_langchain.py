@@ -20,6 +20,7 @@ BEYOND = {
     "test_audio_inputs": "no engine here listens in a chat",
     "test_anthropic_inputs": "Anthropic's blocks in OpenAI's or Ollama's messages",
     "test_tool_choice": "Ollama's API has none",
+    "test_json_mode": "Anthropic's API has none",
     "test_image_tool_message": "results of tools are text in Ollama's API",
 }
 """What the suites skip, and why."""
