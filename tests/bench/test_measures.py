@@ -11,7 +11,7 @@ import pytest
 from bench.routing import holding, measures
 from bench.routing.measures import Place
 from bench.routing.processes import BenchError, free_port, python, running
-from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI
+from bench.routing.streams import ANTHROPIC, OLLAMA, OPENAI, RESPONSES
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,8 @@ def _said(module: str, *arguments: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("module", "paths"), [("bench.routing.proxy", (OPENAI, OLLAMA, ANTHROPIC)), ("bench.routing.bare", (OPENAI,))]
+    ("module", "paths"),
+    [("bench.routing.proxy", (OPENAI, OLLAMA, ANTHROPIC, RESPONSES)), ("bench.routing.bare", (OPENAI,))],
 )
 def test_the_clients_get_every_answer(module: str, paths: tuple[str, ...]) -> None:
     engine, port = free_port(), free_port()

@@ -24,6 +24,9 @@ log = structlog.get_logger()
 BEAT_SECONDS = STALE_SECONDS / 4
 MOST_EVENTS = 16 * 1024 * 1024
 """Bytes of events kept of one answer for those who follow it."""
+QUIET_SECONDS = 15.0
+"""Proxies between us and a client may cut a stream that is silent for longer."""
+COMMENT = b": it goes on\n\n"
 _END = b"\n\n"
 
 
@@ -61,7 +64,7 @@ class Job:
         return bool(self.turn.wish.stream) and self._size <= MOST_EVENTS
 
     async def events(self, first: int) -> AsyncIterator[bytes]:
-        """The events from number `first` on, as they come."""
+        """The events from number `first` on, as they come, and a comment where none comes for long."""
         at = first
         while True:
             while at < len(self._events):
@@ -72,7 +75,10 @@ class Job:
             if not self.followed:
                 yield _too_long(at)
                 return
-            await self._changed.wait()
+            try:
+                await asyncio.wait_for(self._changed.wait(), QUIET_SECONDS)
+            except TimeoutError:
+                yield COMMENT
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -86,6 +86,20 @@ async def test_it_is_followed_and_followed_again(
     assert kinds(parsed(replayed.content)) == [*CREATED, *TEXT(1), "response.completed"]
 
 
+async def test_who_follows_is_told_that_it_goes_on(
+    client: httpx.AsyncClient, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "QUIET_SECONDS", 0.01)
+    told = b""
+    async with client.stream("POST", URL, json=ASK | {"stream": True}) as answer:
+        async for piece in answer.aiter_raw():
+            told += piece
+            if told.count(background.COMMENT) > 1:
+                gate.go_on.set()
+    events = parsed(told.replace(background.COMMENT, b""))
+    assert kinds(events) == [*CREATED, *TEXT(2), "response.completed"]
+
+
 async def test_one_that_is_too_long_to_be_followed_says_so(
     sdk: openai.AsyncOpenAI, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
