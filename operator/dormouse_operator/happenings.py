@@ -46,11 +46,7 @@ def happenings(name: str, old: InferenceModelStatus, new: InferenceModelStatus) 
     elif after.reason == Reason.SERVING.value:
         found.append(Happening("Awake", _awake(name, old, new), "Wake"))
     elif after.reason == Reason.SCALED_TO_ZERO.value:
-        slept = before is not None and before.reason in (Reason.SERVING.value, Reason.WAKING.value)
-        note = (
-            f"{name} sleeps: nobody has called for a while" if slept else f"{name} can be called; it sleeps until then"
-        )
-        found.append(Happening("Asleep", note, "Sleep"))
+        found.append(Happening("Asleep", _asleep(name, before), "Sleep"))
     return found
 
 
@@ -68,6 +64,15 @@ def _pull(old: InferenceModelStatus, new: InferenceModelStatus) -> list[Happenin
     if _true(new, ConditionType.MODEL_PULLED) and not _true(old, ConditionType.MODEL_PULLED):
         found.append(Happening("Pulled", f"{words(new.bytes or 0)} of commit {new.commit} are on the volume", "Pull"))
     return found
+
+
+def _asleep(name: str, before: Condition | None) -> str:
+    reason = before.reason if before is not None else None
+    if reason == Reason.MAKING_ROOM.value:
+        return f"{name} sleeps: it made room for another model"
+    if reason in (Reason.SERVING.value, Reason.WAKING.value):
+        return f"{name} sleeps: nobody has called for a while"
+    return f"{name} can be called; it sleeps until then"
 
 
 def _awake(name: str, old: InferenceModelStatus, new: InferenceModelStatus) -> str:

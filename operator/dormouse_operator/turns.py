@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from dormouse_api import names
+from dormouse_api.conditions import ConditionType
 from dormouse_operator import reading
 from dormouse_operator.decide import eviction, preload
 from dormouse_operator.decide.contenders import ENDED, contender, shares
@@ -134,7 +135,16 @@ class Turns:
             wish=preload.wish(model, reading.read_lease(lease)),
             demand=self._routers.of(key),
         )
-        return contender(seen, wants(seen, now).replicas > 0, self._routers.traffic(key, now), now)
+        wanted = wants(seen, now).replicas > 0 and _able(seen)
+        return contender(seen, wanted, self._routers.traffic(key, now), now)
+
+
+def _able(o: Observed) -> bool:
+    """Whether it has pods or could have some; else it would stand in the line and never go."""
+    if o.runtime is not None and o.runtime.replicas > 0:
+        return True
+    ready = next((c for c in o.model.status.conditions or () if c.type == ConditionType.READY.value), None)
+    return ready is None or ready.status == "True" or o.model.status.cooldown is not None
 
 
 def _lives(raw: Object) -> bool:

@@ -71,7 +71,7 @@ def _ready(o: Observed, plan: Plan, blocked: Failure | None) -> Verdict:
 def _serving(plan: Plan) -> Verdict:
     """Ready, judged by the runtime alone."""
     pods = plan.runtime
-    if plan.turn is not None and plan.turn.leaving and pods.ready:
+    if pods.ready and (plan.made_room or (plan.turn is not None and plan.turn.leaving)):
         return Verdict.yes(Reason.MAKING_ROOM, _making_room(plan.turn))
     if pods.ready:
         return Verdict.yes(Reason.SERVING, f"{pods.ready} of {pods.pods} runtime pods ready")
@@ -80,7 +80,8 @@ def _serving(plan: Plan) -> Verdict:
     if plan.turn is not None and plan.turn.place is not None:
         return Verdict.yes(Reason.WAITING_FOR_ACCELERATOR, _in_line(plan.turn.place))
     if plan.scale.replicas == 0 and not plan.wanted:
-        return Verdict.yes(Reason.SCALED_TO_ZERO, "asleep; the next request wakes it")
+        why = "asleep, for it made room for another model" if plan.made_room else "asleep"
+        return Verdict.yes(Reason.SCALED_TO_ZERO, f"{why}; the next request wakes it")
     if pods.failure is not None:
         return Verdict.failed(pods.failure)
     return Verdict.yes(Reason.WAKING, "waking; requests are held until it serves")
@@ -91,8 +92,8 @@ def _in_line(place: Place) -> str:
     return f"waiting for an accelerator: {place.why}; position {place.position} of {place.of}{about}"
 
 
-def _making_room(turn: Turn) -> str:
-    heir = "/".join(turn.successor) if turn.successor is not None else "another model"
+def _making_room(turn: Turn | None) -> str:
+    heir = "/".join(turn.successor) if turn is not None and turn.successor is not None else "another model"
     return f"finishing its calls, then it makes room for {heir}; new requests are held until its next turn"
 
 
@@ -202,5 +203,6 @@ def _idle(plan: Plan) -> Verdict:
     if plan.resting is not None:
         return Verdict.no(Reason(plan.resting.reason), "its start failed: it is left alone for a while")
     if plan.scale.replicas == 0:
-        return Verdict.yes(Reason.SCALED_TO_ZERO, "nobody has called for a while")
+        why = "it made room for another model" if plan.made_room else "nobody has called for a while"
+        return Verdict.yes(Reason.SCALED_TO_ZERO, why)
     return Verdict.no(Reason.IN_USE, "a lease or scaling.minReplicas keeps it awake")

@@ -33,6 +33,8 @@ async def test_an_idle_model_makes_room_at_once_and_sleeps_until_it_is_called(sh
     assert "line" not in shared.status("b")
     told = [each.note for old, new in shared.quiet.statuses for each in happenings("b", old, new)]
     assert any("position 1 of 1" in note for note in told)
+    assert any("made room for another model" in note for note in told)
+    assert "made room" in shared.message(name="a")
     assert any(f"{swap['seconds']} s after ns/a was asked to make room" in note for note in told)
     await shared.run(IDLE)
     assert shared.awake() == [], "the lease of the one that left woke nobody"
@@ -118,6 +120,21 @@ async def test_no_device_at_all_is_a_failure_and_no_line(shared: Shared) -> None
     await shared.run(12)
     assert shared.condition(name="a") == ("False", "Unschedulable")
     assert GPU in shared.message(name="a")
+
+
+async def test_one_that_cannot_be_deployed_holds_up_nobody(shared: Shared) -> None:
+    await shared.add("a")
+    b = await shared.add("b")
+    await shared.run(10)
+    gone = {"deletionTimestamp": "2027-01-15T08:00:10Z"}
+    shared.world.put("PersistentVolumeClaim", "ns", "a-weights", metadata=gone)
+    await shared.settle()
+    shared.call("a")
+    await shared.run(3)
+    assert shared.condition(name="a") == ("False", "StorageFailed")
+    shared.call("b")
+    await shared.run(5)
+    assert len(b.waits) == 1
 
 
 async def test_what_a_deleted_model_still_holds_is_waited_for(shared: Shared) -> None:

@@ -34,6 +34,8 @@ class Plan:
     scale: Scale
     wanted: bool
     """It has pods, or would have if it had not to wait for them."""
+    made_room: bool
+    """It sleeps because another model needed what it had."""
     runtime: RuntimeView
     deployed: bool
     """The runtime has a Deployment (or gets one now)."""
@@ -74,6 +76,7 @@ def plan(o: Observed, settings: Settings, now: float) -> Plan:
         pipeline=p,
         scale=up.scale,
         wanted=up.wanted,
+        made_room=up.scale.replicas == 0 and up.marks.turned_out is not None,
         runtime=pods,
         deployed=ready_to_run or frozen,
         frozen=frozen,
