@@ -45,7 +45,8 @@ class ValkeySessions:
     def __init__(self, url: str) -> None:
         """ValueError where `url` is none of a server."""
         server = "redis" + url.removeprefix("valkey") if url.startswith("valkey") else url
-        self._redis = Redis.from_url(server, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
+        # of the newer protocol the client expects messages at any time, and takes a closed connection for an open one
+        self._redis = Redis.from_url(server, protocol=2, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
         self._append = self._redis.register_script(_APPEND)
         self.trouble: str | None = None
         """Why it could not be used the last time."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from dormouse_router.keeping import Message, Sessions
 from dormouse_router.store.database import Database
@@ -123,6 +124,17 @@ async def test_two_routers_at_once_lose_and_mix_nothing(two: Two, name: str) -> 
     pairs = [(history[i]["content"].split()[1], history[i + 1]["content"].split()[1]) for i in range(0, 80, 2)]
     assert all(question == answer for question, answer in pairs)
     assert {int(question) for question, _ in pairs} == set(range(40))
+
+
+@pytest.mark.slow
+async def test_a_redis_that_closed_its_connections_is_used_on(redis: str, name: str) -> None:
+    kept, other = ValkeySessions(redis), Redis.from_url(redis)
+    await kept.append("ann", name, turn(1), 10, 60)
+    await other.client_kill_filter(_type="normal", skipme=True)
+    await kept.append("ann", name, turn(2), 10, 60)
+    assert await kept.history("ann", name) == turn(1) + turn(2)
+    await kept.close()
+    await other.aclose()
 
 
 async def test_memory_is_bounded_in_bytes() -> None:
