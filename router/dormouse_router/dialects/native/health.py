@@ -33,6 +33,8 @@ def reasons(seen: Picture) -> list[str]:
     """What is wrong, most general first."""
     unready = seen.insight.process().unready
     why = [f"this router takes no calls now: {unready}"] if unready else []
+    if not seen.keeps:
+        why.append("what is kept between requests (responses, sessions) cannot be reached: the router's log says why")
     why += [
         f"the watch of {watch.resource} broke off, so what is told of them may be old: {watch.error}"
         for watch in seen.insight.watches()

@@ -23,7 +23,7 @@ def dialects(
     gateway: Gateway, store: ModelStore, settings: Settings, keeping: Keeping, insight: Insight
 ) -> list[Dialect]:
     """The native API over `gateway`."""
-    native, watching = Native(gateway, store), Watching(gateway, insight)
+    native, watching = Native(gateway, store), Watching(gateway, insight, keeping)
     reloading = Reloading(gateway, store, insight)
     chatting = Chatting(gateway, keeping.sessions, settings, Clock(wall=time.time, steady=time.monotonic))
     return [

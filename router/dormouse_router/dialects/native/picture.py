@@ -16,6 +16,8 @@ class Picture:
     engines: Sequence[Reading]
     insight: Insight
     now: float
+    keeps: bool = True
+    """Whether something can be kept between requests now."""
 
     @property
     def failed(self) -> list[Record]:

@@ -15,6 +15,7 @@ from dormouse_router.dialects.native.answers import answer, bad_request, reads
 from dormouse_router.dialects.native.picture import Picture
 from dormouse_router.gateway import Gateway
 from dormouse_router.insight import Insight
+from dormouse_router.keeping import Keeping
 from dormouse_router.request import Refusal
 
 _FORMATS = ("json", "prometheus")
@@ -23,8 +24,10 @@ _FORMATS = ("json", "prometheus")
 class Watching:
     """`now`: seconds since the epoch."""
 
-    def __init__(self, gateway: Gateway, insight: Insight, now: Callable[[], float] = time.time) -> None:
-        self._gateway, self._insight, self._now = gateway, insight, now
+    def __init__(
+        self, gateway: Gateway, insight: Insight, keeping: Keeping, now: Callable[[], float] = time.time
+    ) -> None:
+        self._gateway, self._insight, self._keeping, self._now = gateway, insight, keeping, now
 
     async def models(self) -> Response:
         """Every model and every route, newest first."""
@@ -81,7 +84,7 @@ class Watching:
     async def _picture(self) -> Picture:
         engines = await self._insight.engines()
         models = [(record, self._gateway.awake(record)) for record in self._gateway.models()]
-        return Picture(models, engines, self._insight, self._now())
+        return Picture(models, engines, self._insight, self._now(), self._keeping.trouble() is None)
 
 
 def look_up(gateway: Gateway, name: str) -> Record:

@@ -225,6 +225,9 @@ async def test_models_are_called_while_the_database_is_away(engine: Engine) -> N
         body = {"model": "tiny", "messages": [user("hi")]}
         assert (await client.post("/v1/chat/completions", json={**body, "stream": True})).status_code == 200
         assert (await client.post(URL, json=PROMPT)).status_code == 200
+        health = (await client.get("/health")).json()
+        assert health["status"] == "degraded"
+        assert "the router's log says why" in health["reasons"][0]
         refused = await client.post(URL, json={**S, "prompt": "x"})
         assert refused.status_code == 503
         assert "cannot be used now" in refused.json()["error"]
