@@ -21,6 +21,7 @@ FORMS = (
 )
 """Whose bodies are forms, for a file is among their fields."""
 MEDIA = ("/v1/images/generations", "/v1/audio/speech", *FORMS)
+MOST_PICTURES = 10
 _FIELD = re.compile(rb'name="([^"]*)"')
 
 
@@ -53,6 +54,8 @@ async def answer(path: str, body: dict[str, Any], model: str, reply: Reply) -> N
             await _heard(body, reply)
         case _:
             count = int(body.get("n") or 1)
+            if count > MOST_PICTURES:
+                raise BadRequestError(f"n must be at most {MOST_PICTURES}, got {count}")
             drawn = [{"b64_json": picture(f"{body.get('prompt')} {index}")} for index in range(count)]
             await reply.send(200, {"created": int(time.time()), "data": drawn})
 

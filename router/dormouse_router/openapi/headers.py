@@ -78,7 +78,7 @@ STATUSES = {
     408: "The request's body came too slowly, or the time that the request gave was up.",
     409: "It is in use, exists already, or was changed meanwhile.",
     413: "The body is larger than this route takes.",
-    415: "The body is compressed, or of another type than this route takes.",
+    415: "The body is compressed in another way than gzip, or of another type than this route takes.",
     422: "The engine does not take the request: its own words say why.",
     429: "Too many calls wait for this model already: try again after `retry-after`.",
     499: "The call was cancelled.",

@@ -45,7 +45,13 @@ def requests() -> dict[str, Schema]:
     )
     made["OpenAIImageForm"] = obj(
         {"model": _NAME, "image": said(_FILE, "The picture to start from.")},
-        {"prompt": STRING, "n": INTEGER, "size": STRING, "response_format": STRING, "mask": _FILE},
+        {
+            "prompt": STRING,
+            "n": said(INTEGER, "At most as many as the engine draws."),
+            "size": STRING,
+            "response_format": STRING,
+            "mask": _FILE,
+        },
     )
     return made
 
