@@ -58,7 +58,8 @@ async def by_openai(url: str, model: str) -> None:
             model=model, messages=describe, response_format=Country, temperature=0
         )
         assert isinstance(parsed.choices[0].message.parsed, Country)
-        text = await sdk.completions.create(model=model, prompt="The capital of France is", max_tokens=4, logprobs=1)
+        begun = "The capital of France is"
+        text = await sdk.completions.create(model=model, prompt=begun, max_tokens=4, logprobs=1, temperature=0)
         assert text.choices[0].text
         assert text.choices[0].logprobs is not None
         first = await sdk.responses.create(model=model, input=FRANCE, temperature=0)
@@ -91,7 +92,7 @@ async def by_ollama(url: str, model: str) -> None:
         formed = await client.chat(
             model,
             [{"role": "user", "content": DESCRIBE}],
-            options={**options, "num_predict": 64},
+            options={**options, "num_predict": 128},
             format=Country.model_json_schema(),
         )
         assert Country.model_validate_json(formed.message.content or "")

@@ -44,7 +44,7 @@ def main(url: str, name: str, embedding: str | None = None) -> dict[str, Any]:
     base = f"{url}/v1"
     found = {
         "openai": chat(ChatOpenAI(model=name, base_url=base, api_key=KEY, max_retries=0, temperature=0)),
-        "ollama": chat(ChatOllama(model=name, base_url=url, temperature=0, num_predict=64)),
+        "ollama": chat(ChatOllama(model=name, base_url=url, temperature=0, num_predict=128)),
     }
     if embedding is not None:
         by_openai = OpenAIEmbeddings(model=embedding, base_url=base, api_key=KEY, check_embedding_ctx_length=False)
