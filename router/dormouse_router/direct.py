@@ -214,7 +214,7 @@ class Direct:
             self.transport.write(self._head(status, lines) + _CHUNKED_END)
 
     def push(self, chunk: bytes) -> None:
-        if not self.gone:
+        if chunk and not self.gone:  # an empty chunk would be the end of the answer
             self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
 
     def close(self, chunk: bytes = b"") -> None:
