@@ -1,9 +1,13 @@
 """Story 6, continued: what the SDKs do with scripted engines they do with real vLLM, asleep and awake."""
 
+import asyncio
+from pathlib import Path
+
 import httpx
 import pytest
 
 from tests.clients import passes
+from tests.clients.npm import EXPECTED, differing, run
 from tests.e2e.cluster import Cluster
 from tests.e2e.samples import model
 from tests.e2e.shell import kubectl
@@ -50,3 +54,10 @@ async def test_embeddings(story: Story) -> None:
     await story.apply(model(name, "dormouse/tiny-embed", profile="cpu"))
     await story.ready(name, "ScaledToZero", seconds=WAKE_SECONDS)
     await passes.of_embeddings(ROUTER, name)
+
+
+@pytest.mark.parametrize("script", EXPECTED)
+async def test_clients_from_npm(cluster: Cluster, story: Story, tmp_path: Path, script: str) -> None:
+    await put_to_sleep(cluster, story)
+    found = await asyncio.to_thread(run, tmp_path, script, ROUTER, NAME, ALIAS)
+    assert differing(script, found) == {}

@@ -13,12 +13,12 @@ const Country = z.object({ country: z.string(), capital: z.string() });
 
 async function one(provide) {
   const found = {};
-  const plain = { maxRetries: 0 };
+  const plain = { maxRetries: 0, temperature: 0 };
   found.text = (await generateText({ ...plain, model: provide(chat), prompt: FRANCE })).text;
   const stream = streamText({ ...plain, model: provide(sleeper), prompt: FRANCE });
   found.stream = "";
   for await (const part of stream.textStream) found.stream += part;
-  found.tokens = (await stream.usage).outputTokens;
+  found.counted = (await stream.usage).outputTokens > 0;
   found.reason = await stream.finishReason;
   const cities = [];
   const tools = {
@@ -49,15 +49,17 @@ async function one(provide) {
 const found = { compatible: await one((name) => compatible(name)) };
 found.chat = await one((name) => openai.chat(name));
 found.responses = await one((name) => openai.responses(name));
-const thought = await generateText({
-  maxRetries: 0,
-  model: compatible(thinking),
-  prompt: FRANCE,
-  providerOptions: { dormouse: { reasoningEffort: "low" } },
-});
-found.thought = [thought.reasoningText, thought.text];
-const vectors = await embedMany({ model: compatible.textEmbeddingModel(embedding), values: ["a", "b"], maxRetries: 0 });
-found.vectors = vectors.embeddings.map((row) => row.length);
+if (embedding) {
+  const thought = await generateText({
+    maxRetries: 0,
+    model: compatible(thinking),
+    prompt: FRANCE,
+    providerOptions: { dormouse: { reasoningEffort: "low" } },
+  });
+  found.thought = [thought.reasoningText, thought.text];
+  const vectors = await embedMany({ model: compatible.textEmbeddingModel(embedding), values: ["a", "b"], maxRetries: 0 });
+  found.vectors = vectors.embeddings.map((row) => row.length);
+}
 try {
   await generateText({ model: compatible("nobody"), prompt: FRANCE, maxRetries: 0 });
 } catch (error) {
