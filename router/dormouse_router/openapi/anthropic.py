@@ -44,14 +44,14 @@ def requests() -> dict[str, Schema]:
             "AnthropicMessagesRequest": {
                 **both,
                 "max_tokens": {"minimum": 1},
-                "temperature": {"minimum": 0, "maximum": 1},
+                "temperature": {"minimum": 0, "maximum": 2},
                 "top_p": {"minimum": 0, "maximum": 1},
             },
             "AnthropicCountRequest": both,
             "AnthropicTool": {"input_schema": schema},
             "AnthropicThinking": {"type": {"enum": ["enabled", "disabled", "adaptive"]}},
             "AnthropicToolChoice": {"type": {"enum": ["auto", "any", "tool", "none"]}},
-            "AnthropicFormat": {"schema": schema},
+            "AnthropicFormat": {"schema": {"description": "A JSON Schema."}},
             "AnthropicTurn": {"role": {"enum": ["user", "assistant", "system"]}},
         },
     )

@@ -54,6 +54,7 @@ EXAMPLES: dict[str, dict[str, Body]] = {
     },
     "OllamaGenerateRequest": {"streamed": _TEXT, "whole": _TEXT | _WHOLE | {"options": {"num_predict": 16}}},
     "OllamaEmbedRequest": {"texts": {"model": EMBED, "input": ["Paris", "Berlin"]}},
+    "OllamaEmbeddingRequest": {"a text": {"model": EMBED, "prompt": "Paris"}},
     "OllamaNameRequest": {"a model": {"model": CHAT}},
     "OllamaCreateRequest": {"a manner": {"model": "polite", "from": CHAT, "system": "Be polite.", **_WHOLE}},
     "OllamaCopyRequest": {"another name": {"source": CHAT, "destination": "my-chat"}},

@@ -50,7 +50,9 @@ OPERATIONS: tuple[Operation, ...] = (
     _call("/api/chat", "Chat", "OllamaChatRequest", "OllamaChat", "OllamaLine"),
     _call("/api/generate", "Generate a text", "OllamaGenerateRequest", "OllamaGenerated", "OllamaGeneratedLine"),
     _call("/api/embed", "Embed texts", "OllamaEmbedRequest", "OllamaEmbeddings"),
-    _call("/api/embeddings", "Embed a text (older)", "OllamaEmbedRequest", "OllamaEmbedding", about="Takes `prompt`."),
+    _call(
+        "/api/embeddings", "Embed a text (older)", "OllamaEmbeddingRequest", "OllamaEmbedding", about="Takes `prompt`."
+    ),
     _post(
         "/api/show",
         "Show a model",

@@ -76,7 +76,9 @@ def requests() -> dict[str, Schema]:
             "OllamaMessage": {"role": {"description": "system, user, assistant or tool."}},
         },
     )
-    for name in ("Chat", "Generate", "Embed", "Name", "Create"):
+    older = made["OllamaEmbedRequest"]
+    made["OllamaEmbeddingRequest"] = {**older, "properties": {**older["properties"], "input": said(ANY, "Ignored.")}}
+    for name in ("Chat", "Generate", "Embed", "Embedding", "Name", "Create"):
         made[f"Ollama{name}Request"]["anyOf"] = [_named("model"), _named("name")]
     for name, fields in (("Copy", ("source", "destination")), ("Create", ("from",))):
         request = made[f"Ollama{name}Request"]
@@ -94,7 +96,7 @@ def _options() -> Schema:
     """Those that are checked; any other is ignored."""
     shown: dict[str, Schema] = {}
     for name in (*options.OF_ROUTE, "num_ctx"):
-        shown[name] = nullable(arr(STRING) if name == "stop" else NUMBER)
+        shown[name] = any_of(STRING, arr(STRING), {"type": "null"}) if name == "stop" else nullable(NUMBER)
     return {"properties": dict(sorted(shown.items()))}
 
 

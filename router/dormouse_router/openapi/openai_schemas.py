@@ -49,8 +49,8 @@ def requests() -> dict[str, Schema]:
     made["OpenAICompletion"]["required"].append("prompt")
     prompt = made["OpenAICompletion"]["properties"]["prompt"]["anyOf"]
     prompt.remove({"type": "null"})
-    for inputs in (prompt, made["OpenAIEmbedding"]["properties"]["input"]["anyOf"]):
-        _not_empty(inputs)
+    _not_empty(prompt, texts=False)
+    _not_empty(made["OpenAIEmbedding"]["properties"]["input"]["anyOf"], texts=True)
     for name in ("OpenAIChat", "OpenAICompletion"):
         only_streamed(made[name])
     passed = ("tool_choice", "response_format", "reasoning_effort", "chat_template_kwargs", "structured_outputs")
@@ -61,11 +61,11 @@ def requests() -> dict[str, Schema]:
     return made
 
 
-def _not_empty(inputs: list[Schema]) -> None:
+def _not_empty(inputs: list[Schema], *, texts: bool) -> None:
     for kind in inputs:
         if kind["type"] == "array":
             kind["minItems"] = 1
-        elif kind["type"] == "string":
+        elif texts:
             kind["minLength"] = 1
 
 

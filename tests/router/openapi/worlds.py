@@ -46,14 +46,14 @@ class Obliging(FakeCluster):
             if (key[0], obj["metadata"]["labels"][LABEL_MODEL]) == (namespace, name):
                 self.remove(Resource.SLICES, *key)
         if name in self.ports:
-            self.offer(name)
+            self.offer(name, awake=True)  # the router still wishes it awake, and would not say so again
 
-    def offer(self, name: str) -> None:
+    def offer(self, name: str, *, awake: bool) -> None:
         """A model that can do everything; it is made again whenever a client deletes it."""
         aliases = self._aliases if name == CHAT else []
         status = known_status(capabilities=ALL_ABILITIES)
         self.add_model(model(name, status=status, aliases=aliases, scaling={"holdSeconds": 5}))
-        if name != SLEEPING:
+        if awake:
             self.put(Resource.SLICES, slice_of(name, self.ports[name]))
 
 
@@ -65,7 +65,7 @@ async def world(aliases: Iterable[str] = (), **settings: Any) -> AsyncIterator[S
         for name in (CHAT, VECTORS, SLEEPING):
             engine = await stack.enter_async_context(scripted(name, media=True))
             cluster.ports[name] = engine.port
-            cluster.offer(name)
+            cluster.offer(name, awake=name != SLEEPING)
         cluster.add_route(ROUTE, (CHAT, 1), (VECTORS, 1))
         made = await stack.enter_async_context(stage(cluster=cluster, **settings))
         await until(lambda: made.endpoints(CHAT) == 1 and made.endpoints(VECTORS) == 1)
