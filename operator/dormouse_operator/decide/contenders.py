@@ -3,6 +3,7 @@
 from statistics import median
 
 from dormouse_api.conditions import Reason
+from dormouse_api.status import ColdStart
 from dormouse_operator.decide.pool import Contender, Traffic
 from dormouse_operator.observed import Observed, Pod, Profile
 
@@ -51,8 +52,14 @@ def contender(o: Observed, wanted: bool, traffic: Traffic | None, now: float) ->
         leaving=o.runtime.turned_out if granted else None,
         woken=o.runtime.woken_at,
         left=None if granted else o.runtime.turned_out,
-        start_seconds=median(start.seconds for start in status.cold_starts) if status.cold_starts else None,
+        start_seconds=median(map(start_seconds, status.cold_starts)) if status.cold_starts else None,
     )
+
+
+def start_seconds(start: ColdStart) -> float:
+    """What a recorded start took once it had its node: what it waited for a device before is not its own."""
+    placed = next((stage.at_milliseconds for stage in start.stages if stage.stage == "scheduled"), 0)
+    return (start.stages[-1].at_milliseconds - placed) / 1000 if start.stages else float(start.seconds)
 
 
 def lacks(pod: Pod, resource: str) -> bool:
