@@ -21,7 +21,7 @@ from dormouse_router.store.sweep import sweep
 from dormouse_router.store.tables import metadata
 from tests.router.fakes import until
 from tests.router.store.conftest import NewUrl
-from tests.router.store.servers import Postgres, free_port
+from tests.router.store.servers import Postgres
 
 NOW = 1_700_000_000.0
 ONE = StoredResponse("resp_1", "ann", None, NOW, b"{}", b"[]")
@@ -104,7 +104,7 @@ async def test_what_expired_is_swept_in_batches_and_nothing_else(new_url: NewUrl
     [
         ("sqlite:////proc/no/router.db", "No such file or directory: '/proc/no'"),
         ("sqlite:////proc", "unable to open database file"),
-        (f"postgresql://u:hunter2@127.0.0.1:{free_port()}/d?password=hunter2", "Connect call failed"),
+        ("postgresql://u:hunter2@127.0.0.1:1/d?password=hunter2", "Connect call failed"),
     ],
 )
 async def test_a_database_that_is_away_is_told_of_once_without_its_password(
@@ -163,7 +163,7 @@ async def test_a_full_volume_is_told_and_has_room_again_once_something_expired(t
 
 
 async def test_a_redis_that_is_away_is_told_of_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:
-    url = f"redis://:hunter2@127.0.0.1:{free_port()}/0"
+    url = "redis://:hunter2@127.0.0.1:1/0"  # where nobody listens
     async with open_store(replace(Settings(), database_url="memory", sessions=url)) as keeping:
         await until(lambda: keeping.trouble() is not None)
         trouble = keeping.trouble() or ""
