@@ -50,7 +50,7 @@ def requests() -> dict[str, Schema]:
             "AnthropicCountRequest": both,
             "AnthropicTool": {"input_schema": schema},
             "AnthropicThinking": {"type": {"enum": ["enabled", "disabled", "adaptive"]}},
-            "AnthropicToolChoice": {"type": {"enum": ["auto", "any", "tool", "none"]}},
+            "AnthropicToolChoice": {"type": {"description": "auto, any, tool or none; read where there are tools."}},
             "AnthropicFormat": {"schema": {"description": "A JSON Schema."}},
             "AnthropicTurn": {"role": {"enum": ["user", "assistant", "system"]}},
         },
