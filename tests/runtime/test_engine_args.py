@@ -102,10 +102,16 @@ def test_the_environment_is_offline_and_writes_only_where_it_may() -> None:
 def test_a_cpu_forks_one_worker_with_threads_counted_and_not_pinned() -> None:
     host = replace(HOST, preload_libraries=("/lib/libgomp.so.1",))
     env = vllm_args.environment(config(), host, ())
-    assert env["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert (env["VLLM_CPU_OMP_THREADS_BIND"], env["TORCH_COMPILE_DISABLE"]) == ("nobind", "1")
     assert (env["OMP_NUM_THREADS"], env[vllm_args.ENV_FORK], env["LD_PRELOAD"]) == ("3", "1", "/lib/libgomp.so.1")
     cuda = vllm_args.environment(config(device="cuda"), host, ())
-    assert not {"OMP_NUM_THREADS", vllm_args.ENV_FORK, "LD_PRELOAD", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(cuda)
+    assert not {
+        "TORCH_COMPILE_DISABLE",
+        "OMP_NUM_THREADS",
+        vllm_args.ENV_FORK,
+        "LD_PRELOAD",
+        "VLLM_ENABLE_V1_MULTIPROCESSING",
+    } & set(cuda)
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.5, 1), (1, 1), (2, 1), (2.9, 1), (3, 2), (16, 15)])

@@ -114,6 +114,9 @@ def _cpu_environment(config: RuntimeConfig, host: Host) -> dict[str, str]:
     env = {
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": str(worker_threads(host.cpus)),
+        # Eager does not keep vLLM from compiling its helpers: the first call for logprobs would look for a C++
+        # compiler, which the image has not, and end the engine.
+        "TORCH_COMPILE_DISABLE": "1",
         # Read by our launcher, engines/vllm.py. Workers of more than one device need OpenMP settings of their own.
         ENV_FORK: "1" if config.devices == 1 else "0",
     }

@@ -48,8 +48,8 @@ def knows(pod: Pod) -> None:
     assert answers == ANSWERS
 
 
-def speaks_openai(pod: Pod) -> None:
-    """Streams, counts, calls tools, refuses what is too long, and knows its name."""
+def speaks_openai(pod: Pod, likely: bool = True) -> None:
+    """Streams, counts, calls tools, refuses what is too long, and knows its name. `likely`: tells likelihoods."""
     assert [model["id"] for model in pod.ask("/v1/models")["data"]] == ["tiny"]
     body = {"model": "tiny", "messages": [{"role": "user", "content": "Hello!"}], "temperature": 0, "stream": True}
     streamed = events(pod.post_text("/v1/chat/completions", {**body, "stream_options": {"include_usage": True}}))
@@ -60,6 +60,9 @@ def speaks_openai(pod: Pod) -> None:
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
     assert ask(pod, "Count to twenty.", max_tokens=5)["choices"][0]["finish_reason"] == "length"
+    if likely:
+        choice = ask(pod, "Hello!", logprobs=True, top_logprobs=2, temperature=0.01, n=2)["choices"][1]
+        assert {len(entry["top_logprobs"]) for entry in choice["logprobs"]["content"]} == {2}
     refused: Any = ask(pod, "word " * 3000)
     assert "maximum context length is 512" in refused["error"]["message"]
 
@@ -121,7 +124,7 @@ def test_transformers_quantizes_at_load_and_speaks_openai(serve: Serve, models: 
     pod = serve(("transformers", models / "tiny-chat", "nf4"))
     assert ready(pod)
     knows(pod)
-    speaks_openai(pod)
+    speaks_openai(pod, likely=False)
     once, twice = (ask(pod, "Tell me a story.", temperature=1.5, seed=7, max_tokens=30) for _ in range(2))
     assert words(once) == words(twice)
     assert pod.ask("/load") == {"server_load": 0}
