@@ -123,6 +123,8 @@ class Pod:
     """The end before the last restart."""
     restarts: int
     node: str = ""
+    reload_at: float | None = None
+    """When the reload that it was made by was asked for, if it was."""
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ def read_pod(raw: Object) -> Pod:
         exit=_exit(state.get("terminated")),
         last_exit=_exit(last.get("terminated")),
         restarts=container.get("restartCount", 0),
+        reload_at=_reload_at(meta),
         node=raw.get("spec", {}).get("nodeName", ""),
     )
 
@@ -171,6 +172,13 @@ def read_restart(lease: Object | None, deployment: Object | None) -> str | None:
         with contextlib.suppress(ValueError):
             found.append((parse_time(str(said)), str(said)))
     return max(found)[1] if found else None
+
+
+def _reload_at(meta: Object) -> float | None:
+    """Whoever writes the annotation by hand may write what is no time: then it says nothing."""
+    with contextlib.suppress(ValueError):
+        return _time(meta.get("annotations"), names.ANNOTATION_RESTARTED)
+    return None
 
 
 def read_pods(items: Sequence[Object]) -> tuple[Pod, ...]:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from dormouse_api.lease import parse_time
+from dormouse_api.names import ANNOTATION_RESTARTED
 from dormouse_operator import reading
 from dormouse_operator.observed import Exit
 
@@ -39,6 +40,14 @@ def test_a_pod_without_a_node() -> None:
 def test_a_pod_with_a_node_is_scheduled_whatever_an_older_attempt_says_of_it() -> None:
     late = pod(conditions=[condition("PodScheduled", "False", reason="Unschedulable", message="0/1 nodes")])
     assert reading.read_pod(late | {"spec": {"nodeName": "n"}}).unschedulable is None
+
+
+@pytest.mark.parametrize(("said", "at"), [(AT, SECONDS), ("soon", None)])
+def test_a_pod_that_a_reload_made(said: str, at: float | None) -> None:
+    raw = pod()
+    raw["metadata"]["annotations"] = {ANNOTATION_RESTARTED: said}
+    assert reading.read_pod(raw).reload_at == at
+    assert reading.read_pod(pod()).reload_at is None
 
 
 def test_a_serving_pod_that_was_restarted_beside_a_mesh() -> None:

@@ -21,11 +21,10 @@ NAMES = {Stage.STARTING: "started"}
 
 
 def asked_at(pod: Pod, woken_at: float | None) -> float:
-    """The moment this pod's start was asked for, in seconds since the epoch."""
+    """The moment this pod's start was asked for, by a wake or a reload, in seconds since the epoch."""
     # creation times have whole seconds: the pod of a wake at 10.7 s may say 10
-    if woken_at is not None and -1.0 <= pod.created - woken_at <= SAME_WAKE:
-        return woken_at
-    return pod.created
+    asked = [at for at in (woken_at, pod.reload_at) if at is not None and -1.0 <= pod.created - at <= SAME_WAKE]
+    return max(asked, default=pod.created)
 
 
 def stamp(seconds: float) -> str:

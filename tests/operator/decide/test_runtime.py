@@ -69,6 +69,14 @@ def test_a_start_counts_from_the_wake_that_made_the_pod(created: float, woken: f
     assert coldstart.asked_at(pod(created=created), woken) == base
 
 
+@pytest.mark.parametrize(
+    ("reload", "base"), [(NOW - 5.3, NOW - 5.3), (NOW - 4.2, NOW - 4.2), (NOW - 500, NOW - 20), (None, NOW - 20)]
+)
+def test_a_reload_soon_after_a_wake_is_a_start_of_its_own(reload: float | None, base: float) -> None:
+    """Counted from the wake it would be taken for the start that is recorded already."""
+    assert coldstart.asked_at(pod(created=NOW - 5, reload_at=reload), NOW - 20) == base
+
+
 def test_a_start_is_recorded_whole_and_in_order() -> None:
     timeline = (
         StageAt(stage=Stage.STARTING, at=NOW - 3.2),
