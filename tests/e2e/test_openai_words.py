@@ -58,7 +58,7 @@ async def test_a_call_that_was_forced_ends_for_it(http: httpx.AsyncClient, strea
     answer = await http.post(URL, json=ASKED | {"tools": tools, "tool_choice": NAMED, "stream": stream})
     choices = [c["choices"][0] for c in chunks(answer)] if stream else answer.json()["choices"]
     assert choices[-1]["finish_reason"] == "tool_calls"
-    said = [choice.get("delta") or choice.get("message") for choice in choices]
+    said = [choice["delta" if stream else "message"] for choice in choices]
     calls = [call for part in said for call in part.get("tool_calls") or ()]
     assert calls[0]["function"]["name"] == "get_weather"
     assert "city" in json.loads("".join(call["function"].get("arguments") or "" for call in calls))
@@ -69,7 +69,7 @@ async def test_functions_of_old_are_called(http: httpx.AsyncClient, stream: bool
     wish = {"functions": [WEATHER], "function_call": {"name": "get_weather"}, "stream": stream}
     answer = await http.post(URL, json=ASKED | wish)
     choices = [c["choices"][0] for c in chunks(answer)] if stream else answer.json()["choices"]
-    said = [choice.get("delta") or choice.get("message") for choice in choices]
+    said = [choice["delta" if stream else "message"] for choice in choices]
     calls = [part["function_call"] for part in said if part.get("function_call")]
     assert choices[-1]["finish_reason"] == "function_call"
     assert "".join(call.get("name") or "" for call in calls) == "get_weather"

@@ -88,6 +88,7 @@ def _tools(seen: bodies.Chat, found: Peek) -> None:
         if tool.function is None:
             raise _missing(f"tools[{index}].function")
     found.legacy = bool(seen.functions) and not seen.tools
+    found.forced = found.legacy and bytes(seen.function_call)[:1] == b"{"
     found.refit = seen.tools == [] or seen.functions is not None or _given(seen.function_call)
     if not _given(seen.tool_choice):
         return

@@ -22,6 +22,7 @@ WITH_USAGE = STREAM | {"stream_options": {"include_usage": True}}
 TOOLS = [{"type": "function", "function": {"name": "weather"}}]
 FORCED = {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "weather"}}}
 FUNCTIONS = {"functions": [{"name": "weather"}]}
+NAMED_FUNCTION = FUNCTIONS | {"function_call": {"name": "weather"}}
 FIRST = delta(role="assistant", content="")
 CALL = (FIRST, tool(0, '{"city":', "call_a"), tool(0, '"Oslo"}'), tool(1, "{}", "call_b"))
 SAID = sse(FIRST, delta(content="Zo\u00eb \u65e5\u672c \U0001f42d"), delta(content='"usage":"x"'), delta("stop")) + DONE
@@ -93,9 +94,12 @@ async def test_a_forced_call_ends_for_its_own_reason(client: httpx.AsyncClient, 
     assert chunks((await client.post(URL, json=STREAM | FORCED)).text)[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_calls_come_as_functions_where_only_those_are_known(client: httpx.AsyncClient, serving: Engine) -> None:
-    serving.serve = saying(sse(*CALL, delta("tool_calls")) + DONE)
-    said = [chunk["choices"][0] for chunk in chunks((await client.post(URL, json=STREAM | FUNCTIONS)).text)]
+@pytest.mark.parametrize(("asked", "ended"), [(FUNCTIONS, "tool_calls"), (NAMED_FUNCTION, "stop")])
+async def test_calls_come_as_functions_where_only_those_are_known(
+    client: httpx.AsyncClient, serving: Engine, asked: Any, ended: str
+) -> None:
+    serving.serve = saying(sse(*CALL, delta(ended)) + DONE)
+    said = [chunk["choices"][0] for chunk in chunks((await client.post(URL, json=STREAM | asked)).text)]
     calls = [choice["delta"].get("function_call") for choice in said]
     assert calls == [None, {"name": "weather", "arguments": '{"city":'}, {"arguments": '"Oslo"}'}, None, None]
     assert said[-1]["finish_reason"] == "function_call"
@@ -131,6 +135,7 @@ async def test_reasoning_has_both_of_its_names(
     [
         (FORCED, "tool_calls", {"tool_calls": [{"id": "a", "function": {"name": "f"}}]}),
         (FUNCTIONS, "function_call", {"function_call": {"name": "f"}}),
+        (NAMED_FUNCTION, "function_call", {"function_call": {"name": "f"}}),
     ],
 )
 async def test_so_does_an_answer_that_is_not_streamed(
@@ -138,7 +143,7 @@ async def test_so_does_an_answer_that_is_not_streamed(
 ) -> None:
     async def call(exchange: Exchange) -> None:
         said = {"content": None, "tool_calls": [{"id": "a", "function": {"name": "f"}}]}
-        ended = "stop" if asked is FORCED else "tool_calls"
+        ended = "tool_calls" if asked is FUNCTIONS else "stop"
         await exchange.answer({"choices": [{"index": 0, "message": said, "finish_reason": ended}]})
 
     serving.serve = call
