@@ -38,6 +38,7 @@ def one_device(testbed: object) -> None:
     gpus.pretend(Node(node_layout()), 1)
     profile = scripted_profile()
     profile["metadata"]["name"] = PROFILE
+    del profile["spec"]["kvCacheMemory"]  # on an accelerator: what is left of it
     profile["spec"] |= {"device": "cuda", "accelerator": {"resource": gpus.RESOURCE, "memory": "24Gi"}}
     kubectl("apply", "--server-side", "-f", "-", standard_input=json.dumps(profile))
 
