@@ -61,8 +61,9 @@ with the cause. Answers say `x-dormouse-route`, `x-dormouse-variant` and `x-dorm
 `dormouse_route_requests_total` and `dormouse_route_fallbacks_total` count by route and variant.
 
 **Defaults** hold where a request does not say otherwise. A `system` prompt is put before a conversation that has none.
-They apply to chats and completions of every API, never to embeddings. A chat template is no default: it is loaded with
-the weights, so it is `spec.engine.chatTemplate` of the InferenceModel.
+They apply to chats and completions of every API, never to embeddings. A `template` is Ollama's (`ollama create` with
+TEMPLATE): the router writes the prompt by it in `/api/chat` and `/api/generate`, and chats of any other API are refused
+under this name. A Jinja template for all of them is `spec.engine.chatTemplate` of the InferenceModel.
 
 **Names.** Of two objects that claim one name, models and routes alike, the oldest has it; the other stays reachable as
 `<namespace>/<name>`. So a model that somebody pulls never takes the name of a route that is in use, nor the reverse. Do

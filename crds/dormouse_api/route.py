@@ -2,7 +2,7 @@
 
 Owns shapes, bounds, defaults and the CEL rules; `schema.py` turns them into the CRD. A route has no status: nothing
 runs for it, and whether its models can serve is theirs to say. `spec.defaults` holds only what the router can put into
-a request: a chat template is loaded with the weights and so belongs to the InferenceModel.
+a request: a chat template in the engine's own language is loaded with the weights and so belongs to the InferenceModel.
 """
 
 from enum import StrEnum
@@ -84,6 +84,9 @@ class Defaults(ApiObject):
     """System prompt of a conversation that brings none."""
     messages: Annotated[list[CannedMessage], Field(min_length=1, max_length=32)] | None = None
     """Turns before the conversation's own, after its system prompt."""
+    template: Annotated[str, Field(min_length=1, max_length=16_384)] | None = None
+    """A prompt in the language of Ollama's templates, which the router writes instead of the engine. Chats and prompts
+    of Ollama's API only: chats of any other are refused."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None

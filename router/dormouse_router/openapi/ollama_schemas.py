@@ -2,6 +2,7 @@
 
 from dormouse_router.dialects.ollama import options
 from dormouse_router.dialects.ollama import requests as wire
+from dormouse_router.dialects.ollama.gotemplate import MAX_SOURCE
 from dormouse_router.openapi.derive import components, overlay
 from dormouse_router.openapi.parts import (
     ANY,
@@ -43,6 +44,11 @@ _THINK: Schema = {
 _OPTIONS: Schema = {
     "description": "Sampling under Ollama's names. What means nothing here (devices, threads, mirostat) is ignored.",
 }
+_TEMPLATE: Schema = {
+    "maxLength": MAX_SOURCE,
+    "description": "A prompt in Go's template language, which the router writes instead of the engine; what `show` "
+    "tells of a model means the model's own.",
+}
 _LOGPROBS: Schema = {"minimum": 0, "maximum": 20}
 
 
@@ -69,10 +75,14 @@ def requests() -> dict[str, Schema]:
         made,
         {
             "OllamaChatRequest": {**text, "messages": empty},
-            "OllamaGenerateRequest": {**text, "prompt": empty},
+            "OllamaGenerateRequest": {**text, "prompt": empty, "template": _TEMPLATE},
             "OllamaEmbedRequest": {**call, "input": inputs},
             "OllamaNameRequest": {"model": _NAME},
-            "OllamaCreateRequest": {"model": _NAME, "from": {"description": "The model or route it is made of."}},
+            "OllamaCreateRequest": {
+                "model": _NAME,
+                "from": {"description": "The model or route it is made of."},
+                "template": _TEMPLATE,
+            },
             "OllamaMessage": {"role": {"description": "system, user, assistant or tool."}},
         },
     )

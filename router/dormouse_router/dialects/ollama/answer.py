@@ -14,7 +14,7 @@ from dormouse_router.dialects.ollama import context, lines, logprobs
 from dormouse_router.dialects.ollama.durations import nanoseconds, timestamp
 from dormouse_router.dialects.ollama.tools import Calls, ToolCall
 from dormouse_router.dialects.ollama.translate import Plan
-from dormouse_router.dialects.thinking import Splitter
+from dormouse_router.dialects.thinking import OPEN, Splitter
 from dormouse_router.dialects.translating import AnswerError, Translation
 
 
@@ -44,6 +44,8 @@ class Answer(Translation):
         self._plan, self._name, self._clock, self._times = plan, name, clock, times
         self._calls = Calls(f"{name}/{times.arrived}")
         self._splitter = Splitter() if plan.tagged else None
+        if self._splitter is not None and plan.opened:
+            self._splitter.feed(OPEN)
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._tool_calls: list[ToolCall] = []

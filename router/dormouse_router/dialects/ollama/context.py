@@ -47,7 +47,10 @@ def decode(numbers: Sequence[int] | None) -> list[Turn]:
     if not numbers:
         return []
     try:
-        return _TURNS.decode(_unpacked(numbers))
+        turns = _TURNS.decode(_unpacked(numbers))
+        if not all({"role", "content"} <= turn.keys() for turn in turns):
+            raise ValueError("not a conversation")
+        return turns
     except (ValueError, OverflowError, zlib.error) as error:
         raise bad_request(
             "context was not made by this server: send the context of an earlier reply unchanged, or leave it out"

@@ -18,7 +18,9 @@ from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.ollama import describe, names, options
 from dormouse_router.dialects.ollama.durations import timestamp
 from dormouse_router.dialects.ollama.errors import bad_request
+from dormouse_router.dialects.ollama.prompting import prompter
 from dormouse_router.dialects.ollama.requests import CreateRequest, Message
+from dormouse_router.request import Refusal
 
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_SLUG = 50
@@ -55,17 +57,19 @@ def copy_of(source: Record | Route) -> InferenceRouteSpec:
 
 
 def created(wish: CreateRequest, source: Record | Route, template: str) -> InferenceRouteSpec:
-    """`source` with what `wish` sets over it. `template`: what `source` shows as its own. Refusal 400 with the fix."""
+    """`source` with what `wish` sets over it. `template`: what the model shows as its own, which takes a derived one
+    back. Refusal 400 with the fix.
+    """
     for field, words in REFUSED.items():
         if getattr(wish, field):
             raise bad_request(words)
-    if wish.template and wish.template != template:
-        raise bad_request(
-            "a template of its own is not taken by create, for the model's is loaded with its weights: leave it out, "
-            "or set spec.engine.chatTemplate of the InferenceModel"
-        )
     spec = copy_of(source)
     changes = parameters_from(wish.parameters)
+    if wish.template == template:
+        changes["template"] = None
+    elif wish.template:
+        prompter(wish.template)  # refuses, in words, what is no template
+        changes["template"] = wish.template
     if wish.system:
         changes["system"] = wish.system
     if wish.messages:
@@ -114,7 +118,7 @@ def _canned(message: Message) -> dict[str, str]:
 
 def layers(wish: CreateRequest, parent: Record) -> list[dict[str, str]]:
     """What create says while it works."""
-    made = [_licence(wish.license), wish.system, wish.parameters, wish.messages]
+    made = [_licence(wish.license), wish.template, wish.system, wish.parameters, wish.messages]
     shown = (hashlib.sha256(msgspec.json.encode(part)).hexdigest() for part in made if part)
     return [
         {"status": f"using existing layer sha256:{describe.digest(parent)}"},
@@ -133,7 +137,12 @@ def names_listed(route: Route) -> list[str]:
 
 def listing(route: Route, parent: Record, name: str) -> dict[str, Any]:
     """One entry of /api/tags: a route under one of its names."""
-    return describe.listing(parent, name) | own(route, parent) | {"modified_at": timestamp(route.created)}
+    return (
+        describe.listing(parent, name)
+        | own(route, parent)
+        | own_capabilities(route, parent)
+        | {"modified_at": timestamp(route.created)}
+    )
 
 
 def show(route: Route, parent: Record, name: str, user_agent: str) -> dict[str, Any]:
@@ -147,11 +156,25 @@ def show(route: Route, parent: Record, name: str, user_agent: str) -> dict[str, 
     }
     if route.spec.license:
         told["license"] = route.spec.license
+    told |= own_capabilities(route, parent)
+    if defaults.template:
+        told["template"] = defaults.template
     if defaults.system:
         told["system"] = defaults.system
     if defaults.messages:
         told["messages"] = [{"role": turn.role.value, "content": turn.content} for turn in defaults.messages]
     return told
+
+
+def own_capabilities(route: Route, parent: Record) -> dict[str, Any]:
+    """`capabilities` of lists and details, where a template of its own changes them; a broken one changes nothing."""
+    template = route.defaults.template
+    if template is None:
+        return {}
+    try:
+        return {"capabilities": prompter(template).capabilities(describe.capabilities(parent))}
+    except Refusal:
+        return {}
 
 
 def own(route: Route, parent: Record) -> dict[str, Any]:
@@ -167,6 +190,8 @@ def _modelfile(route: Route, parent: Record) -> str:
     defaults = route.defaults
     shares = ", ".join(f"{variant.model} {variant.weight}" for variant in route.spec.variants)
     lines = [f"# {route.full_name}, a route over {shares}", f"FROM {names.listed(parent.name)}"]
+    if defaults.template:
+        lines.append(f'TEMPLATE """{defaults.template}"""')
     if defaults.system:
         lines.append(f'SYSTEM """{defaults.system}"""')
     for name, value in options.of_route(defaults).items():

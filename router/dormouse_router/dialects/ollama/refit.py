@@ -29,9 +29,14 @@ def shorter(plan: Plan, status: int, words: str) -> Plan | None:
         return replace(plan, body={**plan.body, "max_tokens": left})
     if not plan.truncate:
         return None
-    kept = _newer_half(plan.body.get("messages") or [])
-    changed = {"messages": kept} if kept is not None else _cut(plan.body, words)
-    return None if changed is None else replace(plan, body={**plan.body, **changed})
+    rendering = plan.rendering
+    kept = _newer_half(rendering.messages if rendering is not None else plan.body.get("messages") or [])
+    if kept is not None and rendering is not None:
+        rendering = rendering.of(kept)
+        changed: dict[str, Any] | None = {"prompt": rendering.prompt()}
+    else:
+        changed = {"messages": kept} if kept is not None else _cut(plan.body, words)
+    return None if changed is None else replace(plan, body={**plan.body, **changed}, rendering=rendering)
 
 
 def _cut(body: dict[str, Any], words: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """The routes on which a model talks: chat and generate. From the client's request through the gateway and back."""
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -81,7 +82,7 @@ class Serving:
             await self._load(request, record, name, keep_alive(wish.keep_alive), chat=True)
             return
         need_text(record, name, "chat")
-        await self._serve(request, record, name, chat_plan(wish, record, name), arrived)
+        await self._serve(request, record, name, chat_plan(wish, record, name, self._today()), arrived)
 
     async def generate(self, request: Request) -> None:
         """POST /api/generate. Without a prompt it loads the model, or unloads it with keep_alive 0."""
@@ -95,7 +96,10 @@ class Serving:
             await self._load(request, record, name, keep_alive(wish.keep_alive), chat=False)
             return
         need_text(record, name, "generate")
-        await self._serve(request, record, name, generate_plan(wish, record, name), arrived)
+        await self._serve(request, record, name, generate_plan(wish, record, name, self._today()), arrived)
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._clock.wall(), UTC).date()
 
     async def _load(self, request: Request, record: Record, name: str, stay: float | None, *, chat: bool) -> None:
         reason = "unload" if stay == 0 else "load"

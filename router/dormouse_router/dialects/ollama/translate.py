@@ -3,13 +3,15 @@
 Pure: from the decoded request and what the catalogue knows of the model to the body the engine gets.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import msgspec
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.dialects.ollama import context, describe, infill, messages, names, options
+from dormouse_router.dialects.ollama import context, describe, infill, messages, names, options, prompting
 from dormouse_router.dialects.ollama.durations import keep_alive
 from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import ChatRequest, Common, GenerateRequest, Message
@@ -40,6 +42,13 @@ class Plan:
     turns: tuple[context.Turn, ...] | None = None
     """The conversation so far, which `context` shall carry on; None: no context in the answer."""
     truncate: bool = True
+    rendering: prompting.Rendering | None = None
+    """How the prompt was made, where a template of Ollama's made it."""
+
+    @property
+    def opened(self) -> bool:
+        """The prompt ends with the tag after which the model thinks, so its text begins without one."""
+        return self.rendering is not None and prompting.opens_thinking(self.body["prompt"])
 
     @property
     def payload(self) -> bytes:
@@ -47,9 +56,13 @@ class Plan:
         return msgspec.json.encode(self.body)
 
 
-def chat_plan(request: ChatRequest, record: Record, name: str) -> Plan:
+def chat_plan(request: ChatRequest, record: Record, name: str, today: date) -> Plan:
     """The plan of /api/chat with messages. `name` is the model's as the client wrote it."""
     turns = request.messages or []
+    if template := record.defaults.template:
+        _text_only(name, tools=bool(request.tools), images=messages.has_images(turns))
+        said = messages.to_openai(turns)
+        return _written(request, record, name, prompting.Rendering(prompting.prompter(template), said, today))
     if messages.has_images(turns):
         _need(record, name, "vision")
     body: dict[str, Any] = {"model": record.name, "messages": messages.to_openai(turns)}
@@ -59,18 +72,15 @@ def chat_plan(request: ChatRequest, record: Record, name: str) -> Plan:
     return _plan(request, record, name, body, chat=True)
 
 
-def generate_plan(request: GenerateRequest, record: Record, name: str) -> Plan:
+def generate_plan(request: GenerateRequest, record: Record, name: str, today: date) -> Plan:
     """The plan of /api/generate with a prompt, a suffix or images."""
     if request.raw:
         if request.template or request.system or request.context:
             raise bad_request("raw mode does not support template, system, or context")
         if request.images:
             raise bad_request("raw mode does not support images: leave raw out, or use /api/chat")
-    if request.template and request.template != describe.template(record):
-        raise bad_request(
-            "a template of the request's own is not taken, for the model's is loaded with its weights: leave it out, "
-            "set spec.engine.chatTemplate of the InferenceModel, or send the finished prompt with raw"
-        )
+    if template := _template(request, record):
+        return _written_prompt(request, record, name, prompting.Rendering(prompting.prompter(template), [], today))
     if request.images:
         _need(record, name, "vision")
     if request.suffix:
@@ -81,6 +91,58 @@ def generate_plan(request: GenerateRequest, record: Record, name: str) -> Plan:
     turns = _turns(request)
     body = {"model": record.name, "messages": _with_images(turns, request.images)}
     return _plan(request, record, name, body, chat=False, turns=tuple(turns))
+
+
+def _template(request: GenerateRequest, record: Record) -> str | None:
+    """The template to write the prompt by; None: the engine does it, by the model's own."""
+    if request.raw:
+        return None
+    if request.template and not record.defaults.template and request.template == describe.template(record):
+        return None
+    return request.template or record.defaults.template
+
+
+def _written_prompt(request: GenerateRequest, record: Record, name: str, rendering: prompting.Rendering) -> Plan:
+    """The plan of /api/generate by a template."""
+    _text_only(name, tools=False, images=bool(request.images))
+    if not request.suffix:
+        turns = _turns(request)
+        return _written(request, record, name, replace(rendering, messages=list(turns)), tuple(turns))
+    if not rendering.prompter.fills:
+        raise bad_request(f"{names.listed(name)} does not support insert: its template speaks of no .Suffix")
+    return _written(request, record, name, replace(rendering, before=request.prompt or "", suffix=request.suffix))
+
+
+def _written(
+    request: Common,
+    record: Record,
+    name: str,
+    rendering: prompting.Rendering,
+    turns: tuple[context.Turn, ...] | None = None,
+) -> Plan:
+    """The plan of a request whose prompt the router writes itself."""
+    known = rendering.prompter.capabilities(record.status.capabilities)
+    think = _think(request.think, known, name)
+    level = request.think if think and isinstance(request.think, str) else ""
+    said = prompting.with_defaults(rendering.messages, record.defaults)
+    rendering = replace(rendering, messages=said, think=think, level=level)
+    body: dict[str, Any] = {"model": record.name, "prompt": rendering.prompt()}
+    plan = _plan(request, record, name, body, chat=isinstance(request, ChatRequest), turns=turns)
+    return replace(plan, rendering=rendering, think=think, tagged="thinking" in (known or ()))
+
+
+def _text_only(name: str, *, tools: bool, images: bool) -> None:
+    """Refusal 400 for what no template can carry."""
+    if tools:
+        raise bad_request(
+            f"{names.listed(name)} does not support tools: it has a template of its own, and calls are not read out of "
+            "the text of its answers. Leave tools out, or call the model it is made of"
+        )
+    if images:
+        raise bad_request(
+            f"{names.listed(name)} does not support vision: its template makes a text of the prompt. Leave images out, "
+            "or call the model without a template"
+        )
 
 
 def _plan(
@@ -97,7 +159,7 @@ def _plan(
     templated = "messages" in body
     if not templated:  # completions end after 16 tokens by default; Ollama goes on to the end of the context
         body.setdefault("max_tokens", record.context_length or options.LONGEST)
-    think = _think(request.think, record, name) if templated else None
+    think = _think(request.think, record.status.capabilities, name) if templated else None
     if think is not None:
         body["chat_template_kwargs"] = {"enable_thinking": think}
     if think and isinstance(request.think, str):
@@ -148,7 +210,10 @@ def _with_images(turns: list[context.Turn], images: list[str] | None) -> list[di
 
 def _need(record: Record, name: str, capability: str) -> None:
     """Refusal 400 where the model is known not to be capable; nothing is known before it was inspected."""
-    known = record.status.capabilities
+    _need_of(record.status.capabilities, name, capability)
+
+
+def _need_of(known: Sequence[str] | None, name: str, capability: str) -> None:
     if known is not None and capability not in known:
         # the first is about the request, the others about the model, which Ollama names in full
         shown = f'"{name}"' if capability == "thinking" else names.listed(name)
@@ -162,14 +227,13 @@ def need_text(record: Record, name: str, verb: str) -> None:
         raise bad_request(f'"{name}" does not support {verb}')
 
 
-def _think(wish: object, record: Record, name: str) -> bool | None:
+def _think(wish: object, known: Sequence[str] | None, name: str) -> bool | None:
     """Whether the model shall think; None leaves it alone. Unset is on for a thinking model."""
-    known = record.status.capabilities
     if wish is None:
         return True if known and "thinking" in known else None
     if isinstance(wish, bool) or wish in _EFFORTS:
         if wish:
-            _need(record, name, "thinking")
+            _need_of(known, name, "thinking")
         return bool(wish)
     raise bad_request('think must be true or false, or one of "low", "medium", "high" or "max"')
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from typing import Any, TypeVar
 
 import pytest
@@ -18,6 +19,7 @@ from dormouse_router.request import Refusal
 from tests.router.dialects.records import with_capabilities
 
 T = TypeVar("T")
+TODAY = date(2026, 1, 2)
 RECORD = with_capabilities("completion", "tools", "vision", "insert", "thinking", "embedding")
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.none(),
@@ -77,7 +79,7 @@ def settled(action: Callable[[], T]) -> T | None:
 @given(CHATS)
 def test_any_chat(body: dict[str, Any]) -> None:
     request = json.dumps(body).encode()
-    sent = settled(lambda: chat_plan(decode(request, ChatRequest), RECORD, "tiny").payload)
+    sent = settled(lambda: chat_plan(decode(request, ChatRequest), RECORD, "tiny", TODAY).payload)
     assert sent is None or json.loads(sent)["model"] == "tiny-chat"
 
 
@@ -85,7 +87,7 @@ def test_any_chat(body: dict[str, Any]) -> None:
 @given(GENERATES)
 def test_any_generate(body: dict[str, Any]) -> None:
     request = json.dumps(body).encode()
-    sent = settled(lambda: generate_plan(decode(request, GenerateRequest), RECORD, "tiny").payload)
+    sent = settled(lambda: generate_plan(decode(request, GenerateRequest), RECORD, "tiny", TODAY).payload)
     assert sent is None or json.loads(sent)["stream"] is True
 
 
@@ -130,4 +132,4 @@ def test_any_bytes(body: bytes) -> None:
 )
 def test_numbers_beyond_all_bounds(body: dict[str, Any]) -> None:
     request = json.dumps({"messages": [{"role": "user"}], **body}).encode()
-    assert settled(lambda: chat_plan(decode(request, ChatRequest), RECORD, "tiny").payload) is None
+    assert settled(lambda: chat_plan(decode(request, ChatRequest), RECORD, "tiny", TODAY).payload) is None

@@ -53,6 +53,7 @@ async def run(world: Stage, program: Path, tmp_path: Path, sage_engine: Engine) 
     """Run `ollama ...` in a folder of its own: its exit code and what it said."""
     (tmp_path / "Modelfile").write_text(MODELFILE)
     (tmp_path / "Template").write_text('FROM org/tiny\nTEMPLATE """{{ .Prompt }}!"""\n')
+    (tmp_path / "Broken").write_text('FROM org/tiny\nTEMPLATE """{{ .Prompt"""\n')
     (tmp_path / "Weights").write_text("FROM ./model.gguf\n")
     (tmp_path / "model.gguf").write_bytes(b"GGUF" + bytes(64))
 
@@ -93,7 +94,8 @@ async def run(world: Stage, program: Path, tmp_path: Path, sage_engine: Engine) 
         ("pull nobody", 1, ["pull model manifest: file does not exist"]),
         ("push tiny-chat", 1, ["publish the weights on the hub"]),
         ("cp nobody else", 1, ['model "nobody" not found']),
-        ("create own -f Template", 1, ["set spec.engine.chatTemplate"]),
+        ("create own -f Template", 0, ["success"]),
+        ("create own -f Broken", 1, ["template: line 1, column 1: an action is not closed"]),
         ("create own -f Weights", 1, ["publish the weights on the hub"]),
         ("create own -q q4_K_M -f Modelfile", 1, ["ollama pull org/name:q4_K_M"]),
         ("stop org/tiny", 0, []),

@@ -1,5 +1,7 @@
 """Prompts for gaps: each form to the letter, whatever stands in the texts."""
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,6 @@ def test_a_model_gets_its_own_form_and_an_engine_the_suffix_where_none_is_known(
 ) -> None:
     inspected = {"key": "k", "infill": infill}
     served = record(status=known_status(capabilities=["completion", "insert"], inspected=inspected))
-    plan = generate_plan(GenerateRequest(prompt="def f(", suffix="return 1"), served, "coder")
+    plan = generate_plan(GenerateRequest(prompt="def f(", suffix="return 1"), served, "coder", date(2026, 1, 2))
     assert plan.path == "/v1/completions"
     assert {name: plan.body[name] for name in ("prompt", "suffix") if name in plan.body} == sent

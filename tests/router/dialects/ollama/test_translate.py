@@ -1,5 +1,6 @@
 """Requests on their way to the engine, and those that are refused before anything wakes."""
 
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from dormouse_router.gateway import CHAT, COMPLETIONS
 from dormouse_router.request import Refusal
 from tests.router.dialects.records import record, with_capabilities
 
+TODAY = date(2026, 1, 2)
 BASE = {"model": "tiny-chat", "stream": True, "stream_options": {"include_usage": True}, **DEFAULTS}
 HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
@@ -21,12 +23,12 @@ PNG = "iVBORw0KGgo="
 
 def chat(record_: Any = None, **fields: Any) -> Plan:
     body = msgspec.json.encode({"model": "tiny", "messages": HI, **fields})
-    return chat_plan(decode(body, ChatRequest), record_ or record(), "tiny")
+    return chat_plan(decode(body, ChatRequest), record_ or record(), "tiny", TODAY)
 
 
 def generate(record_: Any = None, **fields: Any) -> Plan:
     body = msgspec.json.encode({"model": "tiny", "prompt": "hi", **fields})
-    return generate_plan(decode(body, GenerateRequest), record_ or record(), "tiny")
+    return generate_plan(decode(body, GenerateRequest), record_ or record(), "tiny", TODAY)
 
 
 def test_a_plain_chat() -> None:
@@ -159,7 +161,9 @@ def test_bad_chats_are_refused(fields: dict[str, Any], words: str) -> None:
         ({"raw": True, "system": "x"}, "raw mode does not support template, system, or context"),
         ({"raw": True, "template": "x"}, "raw mode does not support template, system, or context"),
         ({"raw": True, "images": [PNG]}, "raw mode does not support images"),
-        ({"template": "{{ .Prompt }}"}, "a template of the request's own is not taken"),
+        ({"template": "{{ .Prompt"}, "template: line 1, column 1: an action is not closed"),
+        ({"template": "{{ .Prompt }}", "suffix": "x"}, "its template speaks of no .Suffix"),
+        ({"template": "{{ .Prompt }}", "images": [PNG]}, "does not support vision: its template"),
         ({"suffix": "x"}, "tiny:latest does not support insert"),
         ({"images": [PNG]}, "tiny:latest does not support vision"),
         ({"context": [1, 2, 3]}, "context was not made by this server"),
