@@ -179,6 +179,6 @@ def _call(index: int, call: dict[str, Any]) -> Struct:
     function = call["function"]
     try:
         arguments = msgspec.json.decode(function["arguments"] or "{}", type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise bad_request(f"the arguments of the call of {function['name']} are no JSON object: {error}") from error
     return Struct(ID=call["id"], Function=Struct(Index=index, Name=function["name"], Arguments=Shown(arguments)))

@@ -114,6 +114,7 @@ class Run:
                 break
         if not members:
             jump = self._body(otherwise, dot)
+            jump = None if jump is Break else jump  # Go ends this range there, not the one around it
         self._depth -= 1
         return jump
 

@@ -1,15 +1,16 @@
 """What values mean in Go: what is true, how each is shown, and how it is written as JSON."""
 
+import math
 from decimal import Decimal
 
 import msgspec
 
 from dormouse_router.dialects.ollama.gotemplate.nodes import Value
 
-_WHOLE = 1e21
-"""From here on Go shows a float with an exponent."""
+_SHOWN, _IN_JSON = (1e-4, 1e6), (1e-6, 1e21)
+"""Between these, Go writes a float without an exponent."""
 _JSON_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-_IN_JSON = str.maketrans(_JSON_ESCAPES)
+_ESCAPED = str.maketrans(_JSON_ESCAPES)
 
 
 class Struct(dict[str, Value]):
@@ -64,18 +65,25 @@ def fraction(value: float) -> str:
     """The shortest digits that mean this number, with an exponent where it is very large or small."""
     if value != value or value in (float("inf"), float("-inf")):
         return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}[str(value)]
-    if value and not 1e-4 <= abs(value) < _WHOLE:
-        digits, _, exponent = repr(value).partition("e")
-        if not exponent:
-            digits, _, exponent = f"{value:e}".partition("e")
-            digits = repr(float(digits))
-        return f"{digits.removesuffix('.0')}e{int(exponent):+03d}"
+    if value and not _SHOWN[0] <= abs(value) < _SHOWN[1]:
+        sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+        first, *rest = map(str, digits)
+        mantissa = f"{first}.{''.join(rest)}" if rest else first
+        return f"{'-' * sign}{mantissa}e{int(exponent) + len(rest):+03d}"
     return format(Decimal(repr(value)), "f").removesuffix(".0")
 
 
 def to_json(value: Value) -> str:
     """Compact, maps sorted, and with what means something in HTML escaped, as Go does it."""
-    return msgspec.json.encode(_plain(value)).decode().translate(_IN_JSON)
+    return msgspec.json.encode(_plain(value)).decode().translate(_ESCAPED)
+
+
+def _json_number(value: float) -> str:
+    if not math.isfinite(value):
+        return "null"
+    if value and not _IN_JSON[0] <= abs(value) < _IN_JSON[1]:
+        return repr(value).replace(".0e", "e").replace("e-0", "e-")
+    return format(Decimal(repr(value)), "f").removesuffix(".0")
 
 
 def _plain(value: Value) -> Value:
@@ -86,6 +94,6 @@ def _plain(value: Value) -> Value:
             return {key: _plain(value[key]) for key in sorted(value)}
         case list():
             return [_plain(each) for each in value]
-        case float() if value.is_integer() and abs(value) < _WHOLE:
-            return int(value)
+        case float():
+            return msgspec.Raw(_json_number(value).encode())
     return value
