@@ -1,6 +1,7 @@
 """Story 4, continued: Ollama's own program, unmodified, against the cluster: a name is derived, called and removed."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ NAME = "tiny-chat"
 ALIAS = "tiny"
 GREEDY = "greedy-cli"
 SECONDS = 180.0
+STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+"""What a terminal is told beside the words, also in the middle of them."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ async def test_the_command_line(tmp_path: Path) -> None:
         async with asyncio.timeout(SECONDS):
             output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
-        return output.decode()
+        return STYLE.sub("", output.decode())
 
     assert f"{NAME}:latest" in await said("list")
     assert "architecture" in await said("show", ALIAS)
