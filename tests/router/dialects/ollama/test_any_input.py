@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any, TypeVar
 
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dormouse_api.route import Defaults
+from dormouse_router.catalog.record import Taken
 from dormouse_router.dialects.native.requests import decode as decode_pull
 from dormouse_router.dialects.native.requests import model_for
 from dormouse_router.dialects.ollama import embeds, names
@@ -89,6 +92,28 @@ def test_any_generate(body: dict[str, Any]) -> None:
     request = json.dumps(body).encode()
     sent = settled(lambda: generate_plan(decode(request, GenerateRequest), RECORD, "tiny", TODAY).payload)
     assert sent is None or json.loads(sent)["stream"] is True
+
+
+TEMPLATES = st.sampled_from(
+    [
+        "{{ range .Messages }}{{ .Role }}{{ .Content }}{{ .Thinking }}{{ json .ToolCalls }}{{ .ToolName }}{{ end }}",
+        "{{ .System }}{{ printf `%q` .Prompt }}{{ slice .Response 1 }}{{ .Suffix }}",
+        "{{ range .Messages }}{{ range .ToolCalls }}{{ range $k, $v := .Function.Arguments }}{{ $v }}{{ end }}"
+        "{{ .Function.Arguments }}{{ end }}{{ end }}",
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(CHATS, GENERATES, TEMPLATES)
+def test_any_conversation_by_a_template(chat: dict[str, Any], generate: dict[str, Any], template: str) -> None:
+    record = replace(RECORD, taken=Taken(("default", "mario"), "tiny-chat", Defaults(template=template)))
+    chat_ = json.dumps(chat).encode()
+    sent = settled(lambda: chat_plan(decode(chat_, ChatRequest), record, "mario", TODAY).payload)
+    assert sent is None or json.loads(sent).keys() >= {"prompt", "model", "max_tokens"}
+    generate_ = json.dumps(generate).encode()
+    sent = settled(lambda: generate_plan(decode(generate_, GenerateRequest), record, "mario", TODAY).payload)
+    assert sent is None or "messages" not in json.loads(sent)
 
 
 @given(fields("input", "prompt", "truncate", "dimensions", "keep_alive", "options"), st.booleans())

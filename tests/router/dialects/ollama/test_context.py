@@ -33,6 +33,20 @@ def test_foreign_integers_are_refused_with_the_fix(numbers: list[int]) -> None:
         context.decode(numbers)
 
 
+@pytest.mark.parametrize(
+    "turns", [[{}], [{"role": "user"}], [{"content": "x"}], [{"role": "user", "content": "x"}, {}]]
+)
+def test_turns_that_lack_something_are_refused(turns: list[context.Turn]) -> None:
+    with pytest.raises(Refusal, match="not made by this server"):
+        context.decode(_packed(turns))
+
+
+def _packed(turns: list[context.Turn]) -> list[int]:
+    packed = zlib.compress(json.dumps(turns).encode())
+    pieces = (int.from_bytes(packed[i : i + 3], "big") for i in range(0, len(packed), 3))
+    return [len(packed), zlib.crc32(packed), *pieces]
+
+
 def test_a_bomb_is_refused() -> None:
     packed = zlib.compress(b'[{"role": "user", "content": "' + b"a" * (9 * 1024 * 1024) + b'"}]')
     pieces = [int.from_bytes(packed[i : i + 3], "big") for i in range(0, len(packed), 3)]
