@@ -1,7 +1,8 @@
 """Ollama's own programs, built once from its Go module into the machine's cache: judges of the Ollama dialect.
 
-`cli` is the command line program, `suite` the integration tests that Ollama runs against a server. Both are other
-people's code: downloaded and built where they are needed, never copied here. Knows nothing of the router.
+`cli` is the command line program, `suite` the integration tests that Ollama runs against a server, `templates` a
+program of ours around its templates. The rest is other people's code: downloaded and built where it is needed, never
+copied here. Knows nothing of the router.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dev.cluster.binaries import require_go
 
 _SOURCES = Path(__file__).resolve().parent
 _INPUTS = tuple(_SOURCES / name for name in ("go.mod", "go.sum", "main.go"))
+_TEMPLATES = _SOURCES / "templates" / "main.go"
 _MODULE = "github.com/ollama/ollama"
 _TAGS = ("-tags", "integration,release")
 
@@ -59,6 +61,16 @@ def suite() -> Suite:
     return Suite(built / "suite", built)
 
 
+def templates() -> Path:
+    """The program that renders templates as Go and as Ollama do. ClusterError without Go, OllamaError."""
+    flags = ("-trimpath",)
+
+    def build(out: Path) -> None:
+        _go("build", *flags, "-o", str(out / "templates"), f"./{_TEMPLATES.parent.name}")
+
+    return _built("templates", flags, build, (*_INPUTS, _TEMPLATES)) / "templates"
+
+
 def _build_suite(out: Path) -> None:
     package = f"{_MODULE}/integration"
     _go("test", "-c", *_TAGS, "-o", str(out / "suite"), package)
@@ -69,8 +81,10 @@ def _build_suite(out: Path) -> None:
             shutil.copyfile(file, data / file.name)
 
 
-def _built(name: str, flags: tuple[str, ...], build: Callable[[Path], None]) -> Path:
-    identity = f"{name}-{cache.key(name, *flags, *_INPUTS)}"
+def _built(
+    name: str, flags: tuple[str, ...], build: Callable[[Path], None], inputs: tuple[Path, ...] = _INPUTS
+) -> Path:
+    identity = f"{name}-{cache.key(name, *flags, *inputs)}"
     return cache.publish("ollama", identity, build, what=f"Ollama's {name}", expect="about 2 minutes, once per machine")
 
 

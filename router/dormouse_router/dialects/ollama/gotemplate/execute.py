@@ -36,7 +36,7 @@ from dormouse_router.dialects.ollama.gotemplate.nodes import (
 from dormouse_router.dialects.ollama.gotemplate.values import Struct, kind, printed, truth
 
 MAX_STEPS = 100_000
-"""A step takes about a microsecond of the router's one thread. A conversation of 1,000 turns takes some 20,000."""
+"""A step takes about two microseconds of the router's one thread. A conversation of 1,000 turns takes some 20,000."""
 MAX_CHARACTERS = 32 * 1024 * 1024
 """Read by functions and shown, together: so nothing can be copied over and over."""
 MAX_DEPTH = 100

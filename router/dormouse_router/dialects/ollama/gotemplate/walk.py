@@ -57,6 +57,15 @@ def _of_operand(operand: Operand) -> Iterator[str]:
             yield from _of_pipe(operand)
 
 
+def _names(pipe: Pipe, field: str) -> bool:
+    """Whether `pipe` asks its dot for `field`: Ollama does not cut at `$.Response`."""
+    operands = (operand for command in pipe.commands for operand in command.args)
+    return any(
+        field in operand.names if isinstance(operand, Field) else isinstance(operand, Pipe) and _names(operand, field)
+        for operand in operands
+    )
+
+
 def up_to(body: Body, field: str) -> tuple[Body, bool]:
     """`body` without whatever stands behind the first action that speaks of `field`; whether there is one.
 
@@ -68,7 +77,7 @@ def up_to(body: Body, field: str) -> tuple[Body, bool]:
         found = False
         match statement:
             case Action(_, pipe):
-                found = field in _of_pipe(pipe)
+                found = _names(pipe, field)
             case Branch(_, arms, otherwise):
                 cut, rest, found = _cut(arms, otherwise, field)
                 statement = replace(statement, arms=cut, otherwise=rest)
