@@ -11,6 +11,7 @@ from dormouse_router.catalog.routes import Route, route_from
 from dormouse_router.dataplane.defaults import merged
 from dormouse_router.dataplane.variants import choose_variant, label, next_draw, stand_ins, sticky_key
 from dormouse_router.gateway import CHAT, COMPLETIONS, EMBEDDINGS, TOKENIZE
+from dormouse_router.request import Refusal
 from tests.router import fakes
 
 CALLS = 10_000
@@ -170,6 +171,16 @@ def test_defaults_fill_what_the_request_leaves_out(
     found = json.loads(merged(json.dumps(sent).encode(), path, "chosen", Defaults.model_validate(defaults)))
     kept = {name: value for name, value in body.items() if value is not None}
     assert found == {"model": "chosen", **kept, **changed}
+
+
+@pytest.mark.parametrize("path", [CHAT, TOKENIZE])
+def test_a_route_with_a_template_takes_no_conversation(path: str) -> None:
+    defaults = Defaults(template="{{ .Prompt }}", temperature=0.5)
+    with pytest.raises(Refusal, match=r"spec\.defaults\.template of its InferenceRoute.*/api/chat") as refused:
+        merged(b'{"model":"a","messages":[]}', path, "chosen", defaults)
+    assert (refused.value.status, refused.value.param) == (400, "model")
+    assert json.loads(merged(b'{"prompt":"x"}', COMPLETIONS, "chosen", defaults))["temperature"] == 0.5
+    assert json.loads(merged(b'{"prompt":"x"}', TOKENIZE, "chosen", defaults)) == {"prompt": "x", "model": "chosen"}
 
 
 def test_what_the_client_wrote_stays_as_it_is_written() -> None:
