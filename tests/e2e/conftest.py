@@ -27,6 +27,7 @@ ORDER = (
     "quickstart",
     "clients",
     "ollama_cli",
+    "ollama_templates",
     "anthropic",
     "tools",
     "sdks",
