@@ -25,7 +25,5 @@ def inflated(body: bytes, coding: bytes, limit: int) -> bytes:
     if len(found) > limit:
         raise Refusal(413, f"A compressed body may have at most {limit} bytes inflated: send it as it is.")
     if not stream.eof or stream.unused_data:
-        raise Refusal(
-            400, "The gzip of the body is cut short, or something follows it: send it whole and alone."
-        )
+        raise Refusal(400, "The gzip of the body is cut short, or something follows it: send it whole and alone.")
     return found

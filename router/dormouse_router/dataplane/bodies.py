@@ -6,7 +6,7 @@ call that cannot succeed. Unknown fields pass, and an explicit null is as good a
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Number = int | float
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -36,13 +36,38 @@ class ResponseFormat(Struct):
     json_schema: JsonSchema | None = None
 
 
-class Common(Struct):
+class Extras(Struct):
+    """vLLM's own fields that it refuses as null, and those that it has given up: as they are written, for whoever says
+    them otherwise (`openai/refit`). One field costs nothing; a search for them costs as long as the prompt is."""
+
+    add_generation_prompt: Raw = NO_RAW
+    add_special_tokens: Raw = NO_RAW
+    bad_words: Raw = NO_RAW
+    continue_final_message: Raw = NO_RAW
+    guided_choice: Raw = NO_RAW
+    guided_grammar: Raw = NO_RAW
+    guided_json: Raw = NO_RAW
+    guided_regex: Raw = NO_RAW
+    ignore_eos: Raw = NO_RAW
+    include_reasoning: Raw = NO_RAW
+    include_stop_str_in_output: Raw = NO_RAW
+    length_penalty: Raw = NO_RAW
+    min_tokens: Raw = NO_RAW
+    priority: Raw = NO_RAW
+    request_id: Raw = NO_RAW
+    skip_special_tokens: Raw = NO_RAW
+    spaces_between_special_tokens: Raw = NO_RAW
+    use_beam_search: Raw = NO_RAW
+
+
+class Common(Extras, kw_only=True):
     """Fields of every call for text; all optional but the model."""
 
     model: str
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Choices | None = None
+    n: Choices | UnsetType | None = UNSET
+    """vLLM takes no null here for completions."""
     temperature: Temperature | None = None
     top_p: Share | None = None
     seed: Whole | None = None
@@ -73,6 +98,8 @@ class Tool(Struct):
 
 class Chat(Common, kw_only=True):
     messages: list[Message]
+    echo: Raw = NO_RAW
+    """One more of `Extras`; of completions it is a field like others."""
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None

@@ -236,8 +236,9 @@ class Exchange:
         call = self._call
         head = (
             f"POST {call.path} HTTP/1.1\r\nhost: {endpoint.host}:{endpoint.port}\r\n"
-            f"content-length: {len(call.body)}\r\nx-request-id: {call.request_id}\r\n"
-        ).encode() + b"content-type: %b\r\n" % call.content_type
+            f"content-length: {len(call.body)}\r\nx-request-id: {call.request_id}\r\ncontent-type: "
+        ).encode()
+        head += call.content_type + b"\r\n"
         for header in call.headers:
             head += b"%b: %b\r\n" % header
         return head + b"\r\n"

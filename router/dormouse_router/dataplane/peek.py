@@ -4,6 +4,7 @@ Owns the check that a body is worth waking a model for: JSON, the required field
 OpenAI documents. Unknown fields pass, and an explicit null is as good as nothing. Knows nothing of HTTP.
 """
 
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ _chat = msgspec.json.Decoder(bodies.Chat)
 _completion = msgspec.json.Decoder(bodies.Completion)
 _embedding = msgspec.json.Decoder(bodies.Embedding)
 _choice = msgspec.json.Decoder(bodies.ToolChoice)
+_extras = operator.attrgetter(*bodies.Extras.__struct_fields__)
+_rare = operator.attrgetter("tools", "functions", "modalities", "top_logprobs", "tool_choice", "function_call", "echo")
+_RARE = (None,) * 4 + (bodies.NO_RAW,) * 3
+_NONE = (bodies.NO_RAW,) * len(bodies.Extras.__struct_fields__)
 
 
 def chat(body: bytes) -> Peek:
@@ -64,15 +69,22 @@ def chat(body: bytes) -> Peek:
         if bytes(memoryview(message.content)[:1]) not in _CONTENT_STARTS:
             where = f"messages[{index}].content"
             raise BadBody(f"Invalid type for '{where}': send a string or a list of parts.", "invalid_type", where)
+    found = _peek(seen)
+    if _rare(seen) != _RARE:
+        _rarer(seen, found)
+    return found
+
+
+def _rarer(seen: bodies.Chat, found: Peek) -> None:
+    """What few calls say."""
     if seen.top_logprobs and not seen.logprobs:
         text = "Invalid 'top_logprobs': it is only allowed together with \"logprobs\": true."
         raise BadBody(text, "invalid_value", "top_logprobs")
     if seen.modalities is not None and set(seen.modalities) - {"text"}:
         text = "Invalid 'modalities': only [\"text\"] is answered here. For speech, POST /v1/audio/speech."
         raise BadBody(text, "unsupported_value", "modalities")
-    found = _peek(seen)
+    found.refit |= seen.echo != bodies.NO_RAW
     _tools(seen, found)
-    return found
 
 
 _CONTENT_STARTS = (b'"', b"[", b"n", b"")
@@ -89,7 +101,9 @@ def _tools(seen: bodies.Chat, found: Peek) -> None:
             raise _missing(f"tools[{index}].function")
     found.legacy = bool(seen.functions) and not seen.tools
     found.forced = found.legacy and bytes(seen.function_call)[:1] == b"{"
-    found.refit = seen.tools == [] or seen.functions is not None or _given(seen.function_call)
+    found.refit |= (
+        seen.echo != bodies.NO_RAW or seen.tools == [] or seen.functions is not None or _given(seen.function_call)
+    )
     if not _given(seen.tool_choice):
         return
     choice = bytes(seen.tool_choice)
@@ -163,6 +177,7 @@ def _peek(seen: bodies.Common) -> Peek:
         raise _missing("response_format.json_schema")
     key = seen.prompt_cache_key
     found = Peek(_model(seen.model), bool(seen.stream), key[:SESSION_CHARS].encode() if key else b"")
+    found.refit = seen.n is None or _extras(seen) != _NONE
     found.usage = options is not None and bool(options.include_usage) and not options.continuous_usage_stats
     found.keep_alive = bytes(seen.keep_alive)
     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import peek
 from dormouse_router.dataplane.peek import BadBody, Peek, splice_model
 from dormouse_router.dialects import waiting as wishes
@@ -39,6 +40,8 @@ class Passed:
     def __init__(self, gateway: Gateway, settings: Settings, endpoint: Endpoint) -> None:
         self._gateway, self._comments = gateway, settings.comments
         self._path, self._check, self._ability = endpoint.path, endpoint.check, endpoint.ability
+        self._able: Record | None = None
+        """The last that was found to have the ability: most calls are for the same as the one before."""
 
     def __call__(self, line: Line) -> None:
         body = line.payload
@@ -48,8 +51,10 @@ class Passed:
             raise refused(bad) from None
         record = self._gateway.find(seen.model, request=line, body=body)
         tell(line, record)
-        abilities.check(record, self._ability, seen.model)
-        if seen.refit or refit.needed(body):
+        if record is not self._able:
+            abilities.check(record, self._ability, seen.model)
+            self._able = record
+        if seen.refit:
             body = refit.refitted(body)
         if seen.model != record.name:
             body = splice_model(body, record.name)

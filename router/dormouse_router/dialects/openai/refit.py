@@ -1,7 +1,7 @@
 """What a client says in a way that engines do not know, said as they do: once per request, and only where it is there.
 
-Nulls mean nothing, as OpenAI has it, but vLLM refuses some of them; `guided_*` are names it has given up, and would
-pass over without a word; allowed tools, and the functions of before there were tools, it never knew. Pure.
+Nulls mean nothing, as OpenAI has it, but vLLM refuses some of them (`bodies.Extras`); `guided_*` are names it has given
+up, and would pass over without a word; allowed tools, and functions of before there were tools, it never knew. Pure.
 """
 
 from typing import Any
@@ -19,11 +19,6 @@ GUIDED = {
     b"guided_grammar": "grammar",
 }
 """What vLLM called its structured outputs, and what it calls them now."""
-
-
-def needed(body: bytes) -> bool:
-    """Whether there may be something to change. Two searches: nearly all bodies are passed on as they are."""
-    return b"null" in body or b'"guided_' in body
 
 
 def refitted(body: bytes) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dormouse_router.dataplane import peek
+from dormouse_router.dataplane import bodies, peek
 from dormouse_router.dialects.openai import refit
 from tests.router.conftest import MakeEngine
 from tests.router.dialects.engines import HI
@@ -114,14 +114,27 @@ async def test_what_engines_know_or_pass_over_goes_on_as_it_is(
 )
 def test_what_engines_do_not_know_is_said_as_they_do(fields: dict[str, Any], asked: dict[str, Any]) -> None:
     body = json.dumps(CHAT | fields).encode()
-    assert peek.chat(body).refit or refit.needed(body)
+    assert peek.chat(body).refit
     assert json.loads(refit.refitted(body)) == CHAT | asked
 
 
 def test_a_null_inside_a_message_changes_nothing() -> None:
     body = json.dumps(CHAT | {"messages": [*HI, {"role": "assistant", "content": None}]}, indent=2).encode()
-    assert refit.needed(body)
+    assert not peek.chat(body).refit
     assert refit.refitted(body) is body
+
+
+@pytest.mark.parametrize("field", [*bodies.Extras.__struct_fields__, "n", "echo"])
+def test_a_null_that_engines_refuse_is_found_wherever_it_is(field: str) -> None:
+    body = json.dumps(CHAT | {field: None}).encode()
+    assert peek.chat(body).refit
+    assert json.loads(refit.refitted(body)) == CHAT
+
+
+def test_a_null_for_completions() -> None:
+    said = {"model": "tiny", "prompt": "x"}
+    assert peek.completion(json.dumps(said | {"n": None}).encode()).refit
+    assert not peek.completion(json.dumps(said | {"echo": None, "n": 2}).encode()).refit
 
 
 @pytest.mark.parametrize(
