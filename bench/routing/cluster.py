@@ -6,7 +6,7 @@ watch hears of what changes after it began, and the router begins it in the same
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
 from dormouse_api.lease import Wish, read_wish
 from dormouse_api.names import LABEL_MODEL, runtime_name
@@ -119,6 +119,9 @@ class MemoryCluster:
         wish: Wish | None = read_wish(spec)
         self._leases[name] = state = LeaseState(str(int(version) + 1), wish)
         return state
+
+    async def annotate_lease(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        raise ClusterError(403, "nothing is reloaded in a bench")
 
     async def create_model(self, namespace: str, name: str, spec: Object) -> None:
         raise ClusterError(403, "nothing is created in a bench")
