@@ -13,17 +13,22 @@ from dormouse_router.store.sessions import SqlSessions
 from dormouse_router.store.sweep import tend
 
 log = structlog.get_logger()
+STOP_SECONDS = 6.0
+"""What is asked of the database at the router's end may take so long: more than a connection may."""
 
 
 @contextlib.asynccontextmanager
 async def opened(url: str, most_bytes: int) -> AsyncIterator[Keeping]:
     """What is kept at `url`, prepared and swept in the background. `most_bytes`: of the volume SQLite lies on."""
     database = Database(url, most_bytes)
-    tending = asyncio.create_task(tend(database))
+    stop = asyncio.Event()
+    tending = asyncio.create_task(tend(database, stop))
     tending.add_done_callback(_report)
     try:
         yield Keeping(SqlResponses(database), SqlSessions(database), lambda: database.trouble)
     finally:
+        stop.set()
+        await asyncio.wait([tending], timeout=STOP_SECONDS)
         tending.cancel()
         await asyncio.gather(tending, return_exceptions=True)
         await database.close()

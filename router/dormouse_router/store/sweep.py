@@ -1,6 +1,7 @@
 """What has expired leaves the database, a bounded batch at a time; several routers may sweep at once."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -40,15 +41,24 @@ async def _once(database: Database, table: Table, now: float, batch: int) -> int
         return (await connection.execute(delete(table).where(key.in_(due)))).rowcount
 
 
-async def tend(database: Database) -> None:
-    """Prepare the database, however long that takes, then keep it swept. Ends by being cancelled."""
+async def tend(database: Database, stop: asyncio.Event) -> None:
+    """Prepare the database, however long that takes, then keep it swept, until `stop`.
+
+    Cancelled in the middle of a statement, SQLite's driver would answer to a loop that may have gone.
+    """
     pause = FIRST_PAUSE
-    while not await _tried(database.prepare()):
-        await asyncio.sleep(pause)
+    while not stop.is_set() and not await _tried(database.prepare()):
+        await _pause(stop, pause)
         pause = min(2 * pause, LONGEST_PAUSE)
-    while True:
+    while not stop.is_set():
         await _tried(sweep(database, time.time()))
-        await asyncio.sleep(EVERY)
+        await _pause(stop, EVERY)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 async def _tried(work: Coroutine[Any, Any, object]) -> bool:
