@@ -66,12 +66,12 @@ async def test_the_charts_rights_are_enough(plane: ControlPlane, own_models: Mod
         url = f"http://127.0.0.1:{router.port}"
         await until(lambda: router.catalog.find("tiny") is not None)
         async with httpx.AsyncClient(base_url=url, timeout=30) as http, ollama.AsyncClient(host=url) as sdk:
-            assert (await http.post("/pull", json={"model": "org/name"})).status_code == 202
-            await until(lambda: router.catalog.find("org-name") is not None)
+            assert (await http.post("/pull", json={"model": "org/other"})).status_code == 202
+            await until(lambda: router.catalog.find("org-other") is not None)
             for system in ("Be brief.", "Be long."):
                 await sdk.create("mario", from_="tiny", system=system)
             await sdk.copy("mario", "luigi")
-            for name in ("luigi", "mario", "org-name"):
+            for name in ("luigi", "mario", "org-other"):
                 await sdk.delete(name)
             chat = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
             call = asyncio.create_task(http.post("/v1/chat/completions", json=chat))
