@@ -35,7 +35,7 @@ wipe: ## Like down, and drop the cluster's state
 
 ##@ Checks
 .PHONY: check lint types imports unit slow e2e test format generate lock
-check: venv lint types imports unit ## Lint, types, import rules, drift and unit tests: under a minute
+check: venv lint types imports unit ## Lint, types, import rules, drift and unit tests: under three minutes
 lint: venv ## Lint and formatting
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format -q --check . && $(PY) -m dev.generate --check
 types: venv ## mypy --strict
