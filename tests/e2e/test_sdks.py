@@ -61,3 +61,16 @@ async def test_clients_from_npm(cluster: Cluster, story: Story, tmp_path: Path, 
     await put_to_sleep(cluster, story)
     found = await asyncio.to_thread(run, tmp_path, script, ROUTER, NAME, ALIAS)
     assert differing(script, found) == {}
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=60) as http:
+        asked = {"model": name, "query": "a mouse", "documents": ["a dormouse", "a mouse"]}
+        ranked = await http.post("/v1/rerank", json=asked)
+        assert ranked.status_code == 200, ranked.text
+        assert [found["index"] for found in ranked.json()["results"]] == [1, 0], "the same text comes first"
+        scored = await http.post("/v1/score", json={"model": name, "text_1": "a mouse", "text_2": asked["documents"]})
+        assert scored.status_code == 200, scored.text
+        other, same = (row["score"] for row in scored.json()["data"])
+        assert other < same
+        made = (await http.post("/tokenize", json={"model": name, "prompt": "a mouse"})).json()
+        assert made["count"] == len(made["tokens"]) > 0
+        back = await http.post("/detokenize", json={"model": name, "tokens": made["tokens"]})
+        assert "mouse" in back.json()["prompt"]
