@@ -54,13 +54,6 @@ async def test_embeddings(story: Story) -> None:
     await story.apply(model(name, "dormouse/tiny-embed", profile="cpu"))
     await story.ready(name, "ScaledToZero", seconds=WAKE_SECONDS)
     await passes.of_embeddings(ROUTER, name)
-
-
-@pytest.mark.parametrize("script", EXPECTED)
-async def test_clients_from_npm(cluster: Cluster, story: Story, tmp_path: Path, script: str) -> None:
-    await put_to_sleep(cluster, story)
-    found = await asyncio.to_thread(run, tmp_path, script, ROUTER, NAME, ALIAS)
-    assert differing(script, found) == {}
     async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=60) as http:
         asked = {"model": name, "query": "a mouse", "documents": ["a dormouse", "a mouse"]}
         ranked = await http.post("/v1/rerank", json=asked)
@@ -74,3 +67,10 @@ async def test_clients_from_npm(cluster: Cluster, story: Story, tmp_path: Path, 
         assert made["count"] == len(made["tokens"]) > 0
         back = await http.post("/detokenize", json={"model": name, "tokens": made["tokens"]})
         assert "mouse" in back.json()["prompt"]
+
+
+@pytest.mark.parametrize("script", EXPECTED)
+async def test_clients_from_npm(cluster: Cluster, story: Story, tmp_path: Path, script: str) -> None:
+    await put_to_sleep(cluster, story)
+    found = await asyncio.to_thread(run, tmp_path, script, ROUTER, NAME, ALIAS)
+    assert differing(script, found) == {}
