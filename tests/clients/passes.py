@@ -21,7 +21,8 @@ from pydantic import BaseModel
 
 from tests.clients.talks import PLAIN, SECONDS, anthropic_sdk, openai_sdk
 
-Pass = Callable[[str, str], Coroutine[Any, Any, None]]
+Pass = Callable[[str, str], Coroutine[Any, Any, str]]
+"""Of a router and a model: asks all there is to ask, and gives what the model said to FRANCE."""
 ROOT = Path(__file__).parents[2]
 FRANCE, PARIS = "What is the capital of France?", "Paris."
 DESCRIBE = "Describe France as JSON."
@@ -35,7 +36,7 @@ class Country(BaseModel):
     capital: str
 
 
-async def by_openai(url: str, model: str) -> None:
+async def by_openai(url: str, model: str) -> str:
     """Chats, completions, responses and lists, strict."""
     async with openai_sdk(url) as sdk:
         whole = await sdk.chat.completions.create(model=model, messages=ASKED, temperature=0, seed=1)
@@ -71,9 +72,10 @@ async def by_openai(url: str, model: str) -> None:
         await sdk.responses.delete(first.id)
         assert (await sdk.models.retrieve(model)).id == model
         assert [card.id async for card in sdk.models.list()]
+    return whole.choices[0].message.content or ""
 
 
-async def by_ollama(url: str, model: str) -> None:
+async def by_ollama(url: str, model: str) -> str:
     """Chats, texts, their measures, options, formats, lists and the context."""
     options = {"temperature": 0, "num_ctx": 256}
     messages = [{"role": "user", "content": FRANCE}]
@@ -98,9 +100,10 @@ async def by_ollama(url: str, model: str) -> None:
         assert Country.model_validate_json(formed.message.content or "")
         assert (await client.ps()).models
         assert "completion" in ((await client.show(model)).capabilities or [])
+    return whole.message.content or ""
 
 
-async def by_anthropic(url: str, model: str) -> None:
+async def by_anthropic(url: str, model: str) -> str:
     """Messages, streamed and not, and their tokens."""
     async with anthropic_sdk(url) as sdk:
         greedy: dict[str, Any] = {"extra_body": {"temperature": 0}}
@@ -114,10 +117,11 @@ async def by_anthropic(url: str, model: str) -> None:
             assert await stream.get_final_text() == PARIS
         counted = await sdk.messages.count_tokens(model=model, messages=[{"role": "user", "content": FRANCE}])
         assert counted.input_tokens > 0
+    return "".join(block.text for block in whole.content if block.type == "text")
 
 
-async def of_embeddings(url: str, model: str) -> None:
-    """Vectors by OpenAI's and Ollama's SDKs: alike, whoever asks, and of length 1 where the API says so."""
+async def of_embeddings(url: str, model: str) -> int:
+    """Vectors by OpenAI's and Ollama's SDKs: alike, whoever asks, and of length 1 where the API says so. How many."""
     texts = ["a mouse", "a dormouse"]
     async with openai_sdk(url) as sdk:
         plain = await sdk.embeddings.create(model=model, input=texts, encoding_format="float")
@@ -131,6 +135,7 @@ async def of_embeddings(url: str, model: str) -> None:
         length = math.hypot(*same)
         assert [value / length for value in same] == pytest.approx(list(vector), abs=1e-3)
         assert math.isclose(math.hypot(*vector), 1, abs_tol=1e-3)
+    return len(found)
 
 
 async def by_langchain(url: str, model: str, embedding: str | None = None) -> dict[str, Any]:

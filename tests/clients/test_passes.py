@@ -10,11 +10,11 @@ from tests.clients.world import ALIAS, BOTH, CHAT, EMBED, SLEEPER, World
 async def test_a_chat_model(router: World, ask: "passes.Pass") -> None:
     router.sleeps()
     for name in (CHAT, ALIAS, SLEEPER, BOTH):
-        await ask(router.url, name)
+        assert await ask(router.url, name) == passes.PARIS
 
 
 async def test_an_embedding_model(router: World) -> None:
-    await passes.of_embeddings(router.url, EMBED)
+    assert await passes.of_embeddings(router.url, EMBED) == 2
 
 
 @pytest.mark.slow

@@ -33,14 +33,14 @@ async def put_to_sleep(cluster: Cluster, story: Story) -> None:
 
 async def test_openai_asleep_and_awake(cluster: Cluster, story: Story) -> None:
     await put_to_sleep(cluster, story)
-    await passes.by_openai(ROUTER, NAME)
-    await passes.by_openai(ROUTER, ALIAS)
+    for name in (NAME, ALIAS):
+        assert await passes.by_openai(ROUTER, name) == passes.PARIS
 
 
 @pytest.mark.parametrize("ask", [passes.by_ollama, passes.by_anthropic])
 async def test_ollama_and_anthropic(ask: passes.Pass) -> None:
     for name in (NAME, ALIAS):
-        await ask(ROUTER, name)
+        assert await ask(ROUTER, name) == passes.PARIS
 
 
 async def test_langchain_asleep_and_awake(cluster: Cluster, story: Story) -> None:
@@ -53,7 +53,7 @@ async def test_embeddings(story: Story) -> None:
     name = story.name("embed")
     await story.apply(model(name, "dormouse/tiny-embed", profile="cpu"))
     await story.ready(name, "ScaledToZero", seconds=WAKE_SECONDS)
-    await passes.of_embeddings(ROUTER, name)
+    assert await passes.of_embeddings(ROUTER, name) == 2
     async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=60) as http:
         asked = {"model": name, "query": "a mouse", "documents": ["a dormouse", "a mouse"]}
         ranked = await http.post("/v1/rerank", json=asked)

@@ -56,10 +56,20 @@ def test_every_reference_leads_somewhere_and_every_part_is_used() -> None:
     assert unused == set()
 
 
+def flaw(name: str, components: dict[str, Any]) -> str | None:
+    """Why a schema is none: by JSON Schema's own schema, or for what it refers to."""
+    try:
+        jsonschema_rs.Draft202012Validator({"$ref": f"{SCHEMAS}{name}", "components": components})
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        return str(error)
+    return None
+
+
 def test_every_schema_is_one() -> None:
     components = document()["components"]
-    for name in components["schemas"]:
-        jsonschema_rs.Draft202012Validator({"$ref": f"{SCHEMAS}{name}", "components": components})
+    assert {name: why for name in components["schemas"] if (why := flaw(name, components)) is not None} == {}
+    assert flaw("Missing", components) is not None
+    assert flaw("Wrong", {"schemas": {"Wrong": {"type": "nothing"}}}) is not None
 
 
 def test_every_operation_says_what_may_come() -> None:

@@ -169,4 +169,10 @@ def test_what_is_known_not_to_go_is_refused(quantize: str, native: str | None, w
 def test_of_weights_that_nobody_has_seen_nothing_is_refused() -> None:
     unseen = record("other", source={"uri": "hf://a/b"}, status={})
     elsewhere = record("third", source={"uri": "hf://a/b", "revision": "v2"})
-    refuse_impossible(ask(model="a/b", quantize="gptq"), [unseen, elsewhere])
+    wish = ask(model="a/b", quantize="gptq")
+    seen = record(
+        "seen", source={"uri": "hf://a/b"}, status=known_status(inspected={"key": "k", "nativeQuantization": "awq"})
+    )
+    with pytest.raises(Refusal):
+        refuse_impossible(wish, [seen])
+    assert refuse_impossible(wish, [unseen, elsewhere]) is None  # type: ignore[func-returns-value]
