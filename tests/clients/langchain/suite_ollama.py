@@ -6,17 +6,14 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_ollama import ChatOllama, OllamaEmbeddings
-from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 
-from tests.clients.world import CHAT, EMBED, SEE
+from tests.clients.langchain.reach import Chats
+from tests.clients.world import EMBED, SEE
 
 
-class TestChat(ChatModelIntegrationTests):
+class TestChat(Chats):
     """/api/chat. There is no tool_choice in this API."""
-
-    @pytest.fixture(autouse=True)
-    def reach(self, url: str, images: None) -> None:
-        self.url = url
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -27,20 +24,12 @@ class TestChat(ChatModelIntegrationTests):
         return {"model": SEE, "base_url": self.url}
 
     @property
-    def model_override_value(self) -> str:
-        return CHAT
-
-    @property
     def supports_json_mode(self) -> bool:
         return True
 
     @property
     def has_tool_choice(self) -> bool:
         return False
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return True
 
 
 class TestEmbeddings(EmbeddingsIntegrationTests):

@@ -6,17 +6,14 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 
-from tests.clients.world import CHAT, EMBED, SEE
+from tests.clients.langchain.reach import Pictures
+from tests.clients.world import EMBED, SEE
 
 
-class TestChat(ChatModelIntegrationTests):
+class TestChat(Pictures):
     """Chat completions."""
-
-    @pytest.fixture(autouse=True)
-    def reach(self, url: str, images: None) -> None:
-        self.url = url
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -27,23 +24,7 @@ class TestChat(ChatModelIntegrationTests):
         return {"model": SEE, "base_url": f"{self.url}/v1", "api_key": "none", "max_retries": 0, "stream_usage": True}
 
     @property
-    def model_override_value(self) -> str:
-        return CHAT
-
-    @property
     def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_urls(self) -> bool:
-        return True
-
-    @property
-    def supports_image_tool_message(self) -> bool:
         return True
 
 
