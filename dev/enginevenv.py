@@ -20,9 +20,11 @@ from dev.uv import program
 
 ENGINE = Path(__file__).resolve().parent.parent / "runtime" / "engine"
 REQUIREMENTS = ENGINE / "requirements-cpu.txt"
+QUANTIZER = ENGINE.parent / "quantizer" / "requirements.txt"
 PRUNE = ENGINE / "prune_torch.sh"
 HEARTBEAT_SECONDS = 10.0
 SMOKE = "import torch, transformers, bitsandbytes, diffusers, vllm._C"
+SMOKE_QUANTIZER = "import torch, transformers, llmcompressor, uvicorn"
 
 
 class EngineError(Exception):
@@ -34,7 +36,11 @@ def ensure() -> Path:
     base = interpreter()
     key = cache.key("relocatable", base, REQUIREMENTS, PRUNE)
     return cache.publish(
-        "engine", key, lambda venv: _install(venv, base), what="the engine's Python", expect="about a minute, 4.6 GB"
+        "engine",
+        key,
+        lambda venv: _install(venv, base, REQUIREMENTS, SMOKE),
+        what="the engine's Python",
+        expect="about a minute, 4.6 GB",
     )
 
 
@@ -43,23 +49,37 @@ def python() -> Path:
     return ensure() / "bin" / "python"
 
 
+def quantizer() -> Path:
+    """The interpreter of the other environment: llmcompressor's, whose pins conflict with the engine's."""
+    base = interpreter()
+    key = cache.key("relocatable", base, QUANTIZER, PRUNE)
+    venv = cache.publish(
+        "quantizer",
+        key,
+        lambda venv: _install(venv, base, QUANTIZER, SMOKE_QUANTIZER),
+        what="the quantizer's Python",
+        expect="about a minute, 3 GB",
+    )
+    return venv / "bin" / "python"
+
+
 def interpreter() -> str:
     """The Python the pins were compiled for, or the running one when the machine has no other."""
     return shutil.which("python3.11", path="/usr/bin:/usr/local/bin") or os.path.realpath(sys.executable)
 
 
-def _install(venv: Path, base: str) -> None:
+def _install(venv: Path, base: str, requirements: Path, smoke: str) -> None:
     uv, inside = str(program()), str(venv / "bin" / "python")
-    count = sum(1 for line in REQUIREMENTS.read_text().splitlines() if line[:1].isalnum())
+    count = sum(1 for line in requirements.read_text().splitlines() if line[:1].isalnum())
     # Relocatable: the cache builds an entry under a scratch name, and an image may copy it.
     _step("make the environment", [uv, "venv", "--quiet", "--clear", "--relocatable", "--python", base, str(venv)])
     _step(
         f"install {count} packages and compile them",
-        [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", inside, str(REQUIREMENTS)],
+        [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", inside, str(requirements)],
     )
     (site_packages,) = venv.glob("lib/python3*/site-packages")
     _step("drop CUDA files that a CPU never opens", ["sh", str(PRUNE), str(site_packages)])
-    _step("import torch, transformers and vLLM", [inside, "-c", SMOKE])
+    _step(smoke, [inside, "-c", smoke])
 
 
 def _step(title: str, command: list[str]) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from dev import reference
 from dev.manifests import rendered
+from dev.monitoring import dashboards, rules
 from dormouse_api.definitions import inference_models, inference_routes, runtime_profiles
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,16 +28,21 @@ def crd_files() -> dict[Path, str]:
     files = {}
     for plural, body in crds.items():
         text = HEADER + yaml.safe_dump(body, sort_keys=False, width=120, allow_unicode=True)
-        # Helm takes a chart's own folder only, and its crds/ before anything else: the chart's profiles need the CRD
-        # to be there, which a template could not promise on the first install.
-        for folder in (ROOT / "crds", ROOT / "charts" / "dormouse" / "crds"):
+        for folder in (ROOT / "crds", ROOT / "charts" / "dormouse" / "files" / "crds"):  # a chart reads its own alone
             files[folder / f"{plural}.yaml"] = text
     return files
 
 
+def monitoring_files() -> dict[Path, str]:
+    """Rules and dashboards, where the chart takes them from."""
+    folder = ROOT / "charts" / "dormouse" / "monitoring"
+    files = {folder / "dashboards" / f"{name}.json": text for name, text in dashboards.texts().items()}
+    return files | {folder / "rules.yaml": rules.text()}
+
+
 def local_files() -> dict[Path, str]:
     """Everything that is generated without Helm."""
-    return crd_files() | reference.pages()
+    return crd_files() | reference.pages() | monitoring_files()
 
 
 def drifted(files: dict[Path, str]) -> list[Path]:

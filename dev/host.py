@@ -25,6 +25,7 @@ PACKAGES = {
         "runc",
         "containernetworking-plugins",
         "iptables",
+        "nftables",
         "conntrack",
         "ipset",
         "socat",
@@ -39,6 +40,7 @@ PACKAGES = {
     "the store beyond one router": ("postgresql", "redis-server"),
     "the node's own tests": ("busybox-static",),
     "benchmarks": ("nginx-light", "wrk"),
+    "the alerts' own tests": ("prometheus",),
     "plain necessities": ("ca-certificates", "curl", "git", "make"),
 }
 _POLICY = Path("/usr/sbin/policy-rc.d")

@@ -10,6 +10,8 @@ CHART = ROOT / "charts" / "dormouse"
 INSTALL = ROOT / "manifests" / "install.yaml"
 PROFILES = ROOT / "manifests" / "profiles.yaml"
 _HEADER = "# Rendered from charts/dormouse by `make generate`; do not edit. How to apply it: manifests/README.md.\n"
+_PROFILE_API = "dormouse.dev/v1alpha1/RuntimeProfile"
+"""Known, so that profiles are objects like any other and not hooks of Helm's."""
 _PROFILE_TEMPLATE = "templates/profiles.yaml"
 
 
@@ -21,8 +23,8 @@ def helm(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str
 
 def rendered() -> dict[Path, str]:
     """The plain manifests and what they must hold. Profiles are apart: they need the CRD to be there already."""
-    everything = _template("--include-crds", "--skip-tests")
-    profiles = _template("--show-only", _PROFILE_TEMPLATE)
+    everything = _template("--skip-tests", "--api-versions", _PROFILE_API)
+    profiles = _template("--show-only", _PROFILE_TEMPLATE, "--api-versions", _PROFILE_API)
     marker = f"# Source: dormouse/{_PROFILE_TEMPLATE}"
     documents = [document for document in everything.split("\n---\n") if marker not in document]
     return {INSTALL: _HEADER + "\n---\n".join(documents).rstrip() + "\n", PROFILES: _HEADER + profiles}

@@ -32,6 +32,8 @@ RELEASE, NAMESPACE, HUB_NAMESPACE = "dormouse", "dormouse-system", "dormouse-dev
 HUB_ENDPOINT = f"http://hub.{HUB_NAMESPACE}:{HUB_PORT}"
 IMAGE_NOTE = "dormouse.dev/image-id"
 """Pod annotation with the image's id: the tag stays `dev`, so this is what makes a new image roll the pods."""
+_TAKE_OVER = ("--take-ownership", "--force-conflicts")
+"""A cluster of before the CRDs were part of the release has them from kubectl, maybe with other content."""
 T = TypeVar("T")
 FAILURES = (ClusterError, ImageError, EngineError, UvError, ModelsError)
 
@@ -80,9 +82,6 @@ def _images(cluster: Cluster, workshop: Workshop) -> Sequence[Made]:
 def _install(there: Target, ids: dict[str, str]) -> None:
     hub = there.image("hub")
     there.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", send=hub_objects(hub, ids.get(hub, hub)))
-    crds = CHART / "crds"  # helm installs CRDs but never upgrades them
-    there.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crds))
-    there.kubectl("wait", "--for=condition=Established", "-f", str(crds), "--timeout=30s")
     options = _options(there, ids)
     wanted = cache.key("release 1", json.dumps(options), CHART, VALUES)
     status, description = _release(there)
@@ -92,7 +91,9 @@ def _install(there: Target, ids: dict[str, str]) -> None:
     if (status, description) != ("deployed", wanted):
         cache.say("helm: installing the chart")
         namespace = ("--namespace", NAMESPACE, "--create-namespace")
-        there.helm("upgrade", "--install", RELEASE, str(CHART), *namespace, *options, "--description", wanted)
+        force = _TAKE_OVER if there.layout else ()  # Helm 3, which another cluster's user may have, knows them not
+        there.helm("upgrade", "--install", RELEASE, str(CHART), *namespace, *options, *force, "--description", wanted)
+    there.kubectl("label", "namespace", NAMESPACE, "--overwrite", "pod-security.kubernetes.io/enforce=restricted")
     for part in ("operator", "router"):
         there.kubectl("rollout", "status", f"deployment/{RELEASE}-{part}", "-n", NAMESPACE, "--timeout=180s")
     there.kubectl("rollout", "status", "deployment/hub", "-n", HUB_NAMESPACE, "--timeout=120s")

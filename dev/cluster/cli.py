@@ -66,6 +66,8 @@ def _parser(theirs: list[str]) -> argparse.ArgumentParser:
     forward = add("forward", _forward, "offer a Service on this machine's loopback, or list the forwards")
     forward.add_argument("port", nargs="?", type=int)
     forward.add_argument("target", nargs="?", help="namespace/service:port or address:port; none: end the forward")
+    policies = add("policies", _policies, "let NetworkPolicies count (on), or every packet pass again (off)")
+    policies.add_argument("wanted", choices=("on", "off"))
     gpu = add("gpus", _gpus, "let the node pretend to have so many nvidia.com/gpu")
     gpu.add_argument("count", type=int)
     for name, run, text in (
@@ -158,6 +160,13 @@ def _gpus(cluster: Cluster, options: argparse.Namespace) -> int:
     _need_running(cluster)
     gpus.pretend(cluster, options.count)
     print(f"the node has {options.count} nvidia.com/gpu")
+    return 0
+
+
+def _policies(cluster: Cluster, options: argparse.Namespace) -> int:
+    _need_running(cluster)
+    cluster.enforce_policies(options.wanted == "on")
+    print(f"NetworkPolicies are {'enforced' if options.wanted == 'on' else 'not enforced'}")
     return 0
 
 

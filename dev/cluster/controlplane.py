@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from dev.cluster import binaries, configs, pki
 from dev.cluster.components import Components
 from dev.cluster.layout import ClusterError, Layout, Ports
 from dev.cluster.plane import Plane
-from dev.cluster.processes import Processes
+from dev.cluster.processes import Processes, processor_seconds
 
 # Below the range from which the kernel gives ports to outgoing connections: one of those could take a port of ours
 # between looking and listening.
@@ -40,9 +41,13 @@ class ControlPlane:
     The processes die with the thread that entered it, even by SIGKILL, so enter it from the main thread.
     """
 
-    def __init__(self, *, kwok: bool = False, audit: bool = False) -> None:
+    def __init__(
+        self, *, kwok: bool = False, audit: bool = False, stages: Callable[[str], str] = lambda given: given
+    ) -> None:
+        """`stages` may change what kwok's nodes and pods do: from kwok's own configuration to another."""
         self._kwok = kwok
         self._audit = audit
+        self._stages = stages
 
     def __enter__(self) -> ControlPlane:
         _remove_abandoned()
@@ -72,8 +77,8 @@ class ControlPlane:
         plane.await_api()
         plane.start_controllers()
         if self._kwok:
-            stages = subprocess.run([built.tools, "kwok-stages"], check=True, capture_output=True, text=True).stdout
-            configs.write_files(layout.conf, {"kwok-stages.yaml": stages})
+            given = subprocess.run([built.tools, "kwok-stages"], check=True, capture_output=True, text=True).stdout
+            configs.write_files(layout.conf, {"kwok-stages.yaml": self._stages(given)})
             self._processes.start("kwok", components.kwok())
         plane.await_controllers()
 
@@ -120,13 +125,29 @@ class ControlPlane:
         """Ends the pause."""
         self._processes.signal("apiserver", signal.SIGCONT)
 
-    def audit_events(self) -> list[dict[str, Any]]:
-        """Every request the API server has finished, oldest first (needs `audit=True`): verb, user, objectRef, code."""
+    def processor_seconds(self) -> dict[str, float]:
+        """User and system time of each process so far, by its name."""
+        return {name: processor_seconds(self._processes.alive(name)) for name in self._processes.names()}
+
+    def audit_events(self, mark: int = 0) -> list[dict[str, Any]]:
+        """Every request the API server has finished, oldest first (needs `audit=True`): verb, user, objectRef, code.
+
+        With a `mark` of `audit_mark` only those since: the log of a large run is hundreds of megabytes.
+        """
         if not self._audit:
             raise ClusterError("this control plane keeps no audit log: make it with ControlPlane(audit=True)")
         log = self._layout.logs / "audit.log"
-        lines = log.read_text().split("\n")[:-1] if log.exists() else []  # a line without an end is still being written
+        if not log.exists():
+            return []
+        with log.open("rb") as file:
+            file.seek(mark)
+            lines = file.read().split(b"\n")[:-1]  # a line without an end is still being written
         return [json.loads(line) for line in lines]
+
+    def audit_mark(self) -> int:
+        """Where the audit log ends now."""
+        log = self._layout.logs / "audit.log"
+        return log.stat().st_size if log.exists() else 0
 
     def writes(self, resource: str | None = None, *, agent: str = "") -> list[dict[str, Any]]:
         """The audit events that wanted to change something: of one resource, of clients whose agent contains a text."""

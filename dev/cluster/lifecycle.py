@@ -17,6 +17,7 @@ from dev.cluster import binaries, configs, forwarding, images, netns, node, owne
 from dev.cluster.components import Components
 from dev.cluster.layout import NODE, REPOSITORY, ClusterError, Layout, Ports
 from dev.cluster.plane import API_PATIENCE, Plane
+from dev.cluster.policies import firewall
 from dev.cluster.processes import Processes
 
 _COMMANDS = (
@@ -25,6 +26,7 @@ _COMMANDS = (
     "ctr",
     "runc",
     "iptables",
+    "nft",
     "conntrack",
     "ip",
     "mount",
@@ -33,7 +35,7 @@ _COMMANDS = (
 )
 _ADDONS = Path(__file__).with_name("addons.yaml")
 # Whoever starts pods goes first, whatever others stand on goes last.
-_STOP_FIRST = ("provisioner", "coredns", "kubelet", "scheduler", "controller-manager")
+_STOP_FIRST = ("policies", "provisioner", "coredns", "kubelet", "scheduler", "controller-manager")
 _STOP_LAST = ("kube-proxy", "apiserver", "containerd", "etcd", "forwarder")
 
 
@@ -79,6 +81,18 @@ class Cluster:
         """SIGKILL to one component, back when it is gone. `up` or `restart` repairs."""
         self._known(name)
         self.processes.kill(name)
+
+    def enforce_policies(self, wanted: bool) -> None:
+        """Makes NetworkPolicies count, back when those that exist do; or lets every packet pass again."""
+        with netns.inside(self.layout.network):
+            if wanted:
+                argv = [sys.executable, "-m", "dev.cluster.policies", str(self.layout.pki)]
+                self.processes.start("policies", argv, env={"PYTHONPATH": str(REPOSITORY)})
+                waiter = probe.Waiter(self.processes)
+                waiter.until("rules of the firewall", firewall.enforced, of="policies", seconds=30)
+            else:
+                self.processes.stop("policies")
+                firewall.remove()
 
     def running(self) -> bool:
         """Whether any process of this cluster lives."""

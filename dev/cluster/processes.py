@@ -17,7 +17,7 @@ from pathlib import Path
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.02
 _TAIL_BYTES = 3000
-_STATE, _START_TIME = 0, 19  # places in /proc/<pid>/stat behind the command's closing bracket
+_STATE, _USER_TIME, _START_TIME = 0, 11, 19  # places in /proc/<pid>/stat behind the command's closing bracket
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,12 @@ def resident_mib(pid: int) -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE") // (1 << 20)
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process so far, 0 when it is gone."""
+    stat = _stat(pid)
+    return (int(stat[_USER_TIME]) + int(stat[_USER_TIME + 1])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
 
 
 def _stat(pid: int) -> list[str]:

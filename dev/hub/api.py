@@ -42,7 +42,9 @@ def answer(request: Request) -> None:
 
 
 def _injected(request: Request, fault: Fault) -> None:
-    wait = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+    wait: dict[str, Any] = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+    if fault.resets is not None:  # as the hub itself tells it
+        wait["RateLimit"] = f'"resolvers";r=0;t={fault.resets}'
     request.fail(fault.status, fault.code, "injected", wait)
 
 

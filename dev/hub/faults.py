@@ -20,7 +20,7 @@ class FaultError(Exception):
 class Fault:
     """One fault: which requests it hits, how often, and what it does to them.
 
-    status   answers `status` with `code` as X-Error-Code and `retry_after` seconds
+    status   answers `status` with `code` as X-Error-Code, and `retry_after` or (as RateLimit) `resets` seconds to wait
     cut      promises the whole length and closes the connection after `after` bytes of the body
     stall    sends `after` bytes, then nothing for `seconds`, then goes on
     slow     sends at `rate` bytes a second
@@ -40,6 +40,7 @@ class Fault:
     status: int = 503
     code: str = ""
     retry_after: int | None = None
+    resets: int | None = None
     after: int = 0
     seconds: float = 0.0
     rate: int = 1 << 20

@@ -11,14 +11,14 @@ from dev.cluster.layout import ClusterError, node_layout
 from dev.cluster.lifecycle import Cluster
 from dev.enginevenv import EngineError
 from dev.images.buildah import ImageError
-from dev.images.recipes import NAMES
+from dev.images.recipes import BY_NAME, NAMES
 from dev.images.workshop import Workshop
 from dev.uv import UvError
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.images", description=__doc__)
-    parser.add_argument("name", nargs="*", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("name", nargs="*", help=f"of {', '.join(NAMES)} (default: all), {', '.join(BY_NAME)}")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="write OCI archives there and ship nothing")
     options = parser.parse_args(arguments)
     cluster, workshop = Cluster(node_layout()), Workshop()

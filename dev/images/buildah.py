@@ -81,11 +81,15 @@ class Buildah:
 
     def tidy(self) -> None:
         """Starts the builder's cache anew once it is large: the next build takes a minute or two more."""
-        images = self._storage / "root" / "overlay-images"
-        if images.is_dir() and len(list(images.iterdir())) > _MOST_IMAGES:
-            cache.say("images: clearing the builder's cache")
-            with _only_one(self._storage / ".lock"):
-                shutil.rmtree(self._storage / "root")
+        root, discarded = self._storage / "root", self._storage / "discarded"
+        images = root / "overlay-images"
+        self._policy()
+        with _only_one(self._storage / ".lock"):
+            shutil.rmtree(discarded, ignore_errors=True)
+            if images.is_dir() and len(list(images.iterdir())) > _MOST_IMAGES:
+                cache.say("images: clearing the builder's cache")
+                root.rename(discarded)  # whoever is stopped while it removes must leave no half of a cache behind
+                shutil.rmtree(discarded)
 
     def _policy(self) -> Path:
         policy = self._storage / "policy.json"

@@ -48,13 +48,16 @@ NAMES = (
     "dormouse-scripted",
     "dormouse-hub",
     "dormouse-caller",
+    "dormouse-house-prices",
     "dormouse-runtime",
 )
+BY_NAME = ("dormouse-quantizer",)
+"""Large, and needed for calibrated copies only: built when it is asked for."""
 
 
 def recipes(wanted: Sequence[str] = ()) -> list[Recipe]:
-    """The images of the local cluster (all, or those named), in the order they are built."""
-    return [_RECIPES[name]() for name in NAMES if not wanted or name in wanted]
+    """The images of the local cluster (all but those `BY_NAME`, or those named), in the order they are built."""
+    return [_RECIPES[name]() for name in (*NAMES, *BY_NAME) if name in (wanted or NAMES)]
 
 
 def _control_plane(target: str, *code: str) -> Recipe:
@@ -72,7 +75,9 @@ _PULLER = (
     "runtime/dormouse_runtime/quantize/__init__.py",
     "runtime/dormouse_runtime/quantize/layout.py",
 )
+_CUSTOM = ("crds", "runtime/pyproject.toml", "runtime/dormouse_runtime", "manifests/samples/custom/model.py")
 _RUNTIME = ("runtime/engine", "runtime/dormouse_runtime", "runtime/pyproject.toml", "crds/dormouse_api")
+_QUANTIZER = ("runtime/quantizer", "runtime/engine/prune_torch.sh", "runtime/dormouse_runtime", "crds/dormouse_api")
 _RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "dormouse-operator": lambda: _control_plane("operator", "operator/dormouse_operator"),
     "dormouse-router": lambda: _control_plane("router", "router/dormouse_router"),
@@ -80,6 +85,8 @@ _RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "dormouse-scripted": lambda: Recipe("dormouse-scripted", "tests/engine/Dockerfile", _SCRIPTED),
     "dormouse-hub": _hub,
     "dormouse-caller": lambda: Recipe("dormouse-caller", "dev/images/caller.Dockerfile", (), packages=("curl",)),
+    "dormouse-house-prices": lambda: Recipe("dormouse-house-prices", "manifests/samples/custom/Dockerfile", _CUSTOM),
+    "dormouse-quantizer": lambda: Recipe("dormouse-quantizer", "Dockerfile.quantizer", _QUANTIZER),
     "dormouse-runtime": lambda: Recipe("dormouse-runtime", "Dockerfile.runtime", _RUNTIME, on_engine=True),
 }
 
@@ -98,7 +105,7 @@ def make(recipe: Recipe, store: Store, builder: Buildah) -> Image:
     except KeyError:
         cache.say(f"images: building {recipe.name}")
     arguments = {"BASE": builder.adopt(base)}
-    if recipe.file.startswith("Dockerfile"):
+    if "ARG UV=" in (ROOT / recipe.file).read_text():
         arguments["UV"] = builder.adopt(bases.uv(store))
     if engine is None:
         return builder.build(name, Build(ROOT, ROOT / recipe.file, recipe.target, arguments, recipe.contexts))

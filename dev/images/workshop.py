@@ -42,7 +42,9 @@ class Workshop:
         known = recipes.recipes(wanted)
         unknown = set(wanted) - {recipe.name for recipe in known}
         if unknown:
-            raise ImageError(f"no image {', '.join(sorted(unknown))}; there are {', '.join(recipes.NAMES)}")
+            raise ImageError(
+                f"no image {', '.join(sorted(unknown))}; there are {', '.join((*recipes.NAMES, *recipes.BY_NAME))}"
+            )
         with self._alone():
             self._store.create()
             made = [self._made(recipe) for recipe in known]

@@ -26,13 +26,19 @@ def ensure() -> Path:
         line for line in enginevenv.REQUIREMENTS.read_text().splitlines() if line.startswith(("torch=", "trans"))
     )
     key = cache.key(*versions, *(SOURCES / name for name in MADE_BY))
-    return cache.publish("models", key, _build, what="the tiny models", expect="2 to 4 minutes, 62 MB")
+    trained = cache.publish(
+        "models", key, lambda out: _run("dev.models.build", out), what="the tiny models", expect="2 to 4 minutes, 62 MB"
+    )
+    whole = cache.key(key, SOURCES / "extras.py")
+    return cache.publish(
+        "models", whole, lambda out: _run("dev.models.extras", trained, out), what="what is made of them", expect="20 s"
+    )
 
 
-def _build(out: Path) -> None:
+def _run(module: str, *folders: Path) -> None:
     # Two trainings share the machine with others: threads that spin while they wait would only get in each other's way.
     environ = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
-    command = ["nice", str(enginevenv.python()), "-m", "dev.models.build", str(out)]
+    command = ["nice", str(enginevenv.python()), "-m", module, *map(str, folders)]
     # What it prints is progress, so it goes where progress goes.
     done = subprocess.run(command, cwd=ROOT, env=environ, stdout=2, check=False)
     if done.returncode:
