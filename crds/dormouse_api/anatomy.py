@@ -10,19 +10,21 @@ from pydantic import Field
 
 from dormouse_api.base import ApiObject
 
-Count = Annotated[int, Field(ge=0)]
+MOST = 2**53
+"""More than any model has of anything; integers up to here survive every JSON reader."""
+Count = Annotated[int, Field(ge=0, le=MOST)]
 Bytes = Annotated[dict[Annotated[str, Field(max_length=32)], Count], Field(max_length=16)]
 
 
 class CacheLayers(ApiObject):
     """Layers whose attention keeps the same amount per token."""
 
-    layers: Annotated[int, Field(ge=1)]
-    heads: Annotated[int, Field(ge=1)]
+    layers: Annotated[int, Field(ge=1, le=2**31)]
+    heads: Annotated[int, Field(ge=1, le=2**31)]
     """Key-value heads; several devices share them out. A latent (MLA) is one that every device keeps whole."""
-    width: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1, le=2**31)]
     """Numbers kept per token and head: key and value together, or the latent."""
-    window: Annotated[int, Field(ge=1)] | None = None
+    window: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Tokens that are kept at most (sliding window, chunked attention). Unset: all of the context."""
 
 

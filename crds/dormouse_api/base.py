@@ -1,7 +1,16 @@
 """The base of every object of the API: camelCase on the wire, frozen in memory, unknown fields ignored."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
+
+Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Word = Annotated[str, Field(max_length=128)]
+Commit = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""What stands for certain bytes, and names their folder below /models: never a way out of it."""
+Folder = Annotated[str, Field(max_length=160, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A folder below /models: of a commit, or of a copy made of it."""
 
 
 class ApiObject(BaseModel):

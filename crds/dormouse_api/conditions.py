@@ -35,6 +35,8 @@ class Reason(StrEnum):
     # Ready = False or Unknown, and on the way
     PENDING = "Pending"
     INSPECTING = "Inspecting"
+    QUEUED = "Queued"
+    """It waits for one of the places for pulls."""
     PULLING = "Pulling"
     QUANTIZING = "Quantizing"
     INTERRUPTED = "Interrupted"
@@ -47,6 +49,8 @@ class Reason(StrEnum):
     WAITING_FOR_CONSUMER = "WaitingForConsumer"
     PULLED = "Pulled"
     QUANTIZED = "Quantized"
+    LOW_QUALITY = "LowQuality"
+    """The quantized copy serves, and answers otherwise than the original too often."""
     NOT_WANTED = "NotWanted"
     POD_READY = "PodReady"
     NO_POD = "NoPod"
@@ -67,10 +71,18 @@ class Reason(StrEnum):
     PROFILE_NOT_FOUND = "ProfileNotFound"
     DOES_NOT_FIT = "DoesNotFit"
     """Weights, KV cache and overhead are more than the profile's accelerators hold."""
+    REMOTE_CODE_FORBIDDEN = "RemoteCodeForbidden"
+    """The model needs its own Python code, and the profile does not let it run."""
     STORAGE_FAILED = "StorageFailed"
     JOB_FAILED = "JobFailed"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - no secret
+    """The Secret of the hub's token, or its key, is not there."""
+    REFUSED = "Refused"
+    """A quota, a policy or a webhook of the cluster refuses what the model needs."""
+    NODE_LOST = "NodeLost"
+    """The node does not answer any more."""
     # Failures of the engines
     OUT_OF_MEMORY = "OutOfMemory"
     QUANTIZATION_FAILED = "QuantizationFailed"
@@ -100,10 +112,14 @@ FAILURES = PULL_FAILURES | {
     Reason.INVALID_SPEC,
     Reason.PROFILE_NOT_FOUND,
     Reason.DOES_NOT_FIT,
+    Reason.REMOTE_CODE_FORBIDDEN,
     Reason.STORAGE_FAILED,
     Reason.JOB_FAILED,
     Reason.IMAGE_PULL_FAILED,
     Reason.UNSCHEDULABLE,
+    Reason.SECRET_MISSING,
+    Reason.REFUSED,
+    Reason.NODE_LOST,
     Reason.OUT_OF_MEMORY,
     Reason.QUANTIZATION_FAILED,
     Reason.ENGINE_FAILED,
@@ -114,3 +130,10 @@ FAILURES = PULL_FAILURES | {
 def is_failure(reason: str) -> bool:
     """Whether `reason`, found on `Ready=False`, means that waiting will not help. Unknown reasons do not."""
     return reason in FAILURES
+
+
+def failing(reason: Reason) -> Reason:
+    """`reason`, if one of our own processes may give it for a failure: no Job talks itself into `Serving`."""
+    if reason not in FAILURES and reason is not Reason.INTERRUPTED:
+        raise ValueError(f"{reason.value} is no failure")
+    return reason

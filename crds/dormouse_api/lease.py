@@ -10,6 +10,9 @@ from math import ceil
 FOREVER = 2147483647
 """The longest `leaseDurationSeconds` the API server takes (int32): 68 years, which is what `keep_alive: -1` asks."""
 
+EARLIEST, LATEST = -30_610_224_000.0, 32_503_680_000.0
+"""The years 1000 and 3000. The API server takes a renewTime of any year to 9999, whose ends not every clock can say."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -47,7 +50,7 @@ def read_wish(spec: dict[str, object] | None) -> Wish | None:
     renewed, duration = (spec or {}).get("renewTime"), (spec or {}).get("leaseDurationSeconds")
     if not isinstance(renewed, str) or not isinstance(duration, int):
         return None
-    return Wish(parse_time(renewed), duration)
+    return Wish(min(max(parse_time(renewed), EARLIEST), LATEST), duration)
 
 
 def later(wish: Wish, current: Wish | None) -> bool:

@@ -4,47 +4,21 @@ Owns shapes, bounds, defaults and the CEL rules; `schema.py` turns them into the
 something obeys it. Every bound is there for the API server's CEL cost estimate as much as for sanity.
 """
 
-import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from dormouse_api.access import Access
+from dormouse_api.adapters import MOST_ADAPTERS, Adapter, Lora
+from dormouse_api.ahead import Learn, Schedule
 from dormouse_api.base import ApiObject
+from dormouse_api.bounds import DnsName, Flag, ObjectName, Quantity, ServedName
+from dormouse_api.calibration import Calibration
 from dormouse_api.names import MAX_MODEL_NAME
 from dormouse_api.schema import rules
-
-Quantity = Annotated[str, Field(max_length=32, pattern=r"^[1-9][0-9]{0,14}(\.[0-9]{1,3})?(k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-"""A Kubernetes quantity of bytes: 10Gi, 500M, 1500000000."""
-DnsName = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-ObjectName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-ServedName = Annotated[
-    str,
-    Field(
-        max_length=128,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?(:[A-Za-z0-9_][A-Za-z0-9._-]*)?$",
-    ),
-]
-
-SOURCE_PATTERN = (
-    r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-    r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._-]*){1,8}"
-    r"|pvc://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[A-Za-z0-9][A-Za-z0-9._-]*){0,8})$"
-)
-
-SOURCE_RULE = rules(
-    (
-        f"self.matches('{SOURCE_PATTERN}')",
-        "source.uri must be hf://organisation/name, s3://bucket/path or pvc://claim/path",
-    ),
-)
-
-
-def _known_source(uri: str) -> str:
-    if not re.fullmatch(SOURCE_PATTERN, uri):
-        raise ValueError(SOURCE_RULE["x-kubernetes-validations"][0]["message"])
-    return uri
-
+from dormouse_api.source import Source
+from dormouse_api.speculative import Speculative
 
 ENGINE_ARGS = (
     "--block-size",
@@ -85,30 +59,10 @@ class Engine(StrEnum):
 
     VLLM = "vllm"
     TRANSFORMERS = "transformers"
-
-
-class SecretRef(ApiObject):
-    """A key of a Secret in the model's own namespace."""
-
-    name: ObjectName
-    key: Annotated[str, Field(max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = "token"
-
-
-class Source(ApiObject):
-    """Where the weights come from."""
-
-    model_config = ApiObject.model_config | {
-        "json_schema_extra": rules(
-            ("self.uri == oldSelf.uri", "source.uri cannot change: create another InferenceModel for other weights"),
-        )
-    }
-
-    uri: Annotated[str, Field(max_length=300, json_schema_extra=SOURCE_RULE), AfterValidator(_known_source)]
-    """hf://org/name, s3://bucket/path or pvc://claim/path. Cannot be changed."""
-    revision: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = "main"
-    """Branch, tag or commit; resolved to a commit in status. Changing it rolls the model."""
-    token_secret_ref: SecretRef | None = None
-    """Secret with the hub token; mounted as a file in the inspect and pull pods only."""
+    DIFFUSERS = "diffusers"
+    """Pictures: taken for every repository with a model_index.json."""
+    CUSTOM = "custom"
+    """The administrator's own Python: taken for every model whose profile has `custom`."""
 
 
 class AccessMode(StrEnum):
@@ -141,7 +95,10 @@ class Storage(ApiObject):
     reclaim_policy: ReclaimPolicy = ReclaimPolicy.DELETE
     """Delete: the volume goes with the model. Retain: it stays, and a model of the same name adopts it."""
     existing_claim: ObjectName | None = None
-    """Use this PersistentVolumeClaim of the same namespace instead of making one."""
+    """Use this PersistentVolumeClaim of the same namespace instead of making one; it is never resized, nor cleared."""
+    share: bool = True
+    """Models of this namespace with the same source, commit and storage use one volume: nothing is pulled twice.
+    With ReadWriteOnce their pods then run on one node. false: a volume of its own."""
 
 
 class Dtype(StrEnum):
@@ -169,6 +126,12 @@ class EngineSpec(ApiObject):
                 + "; other flags are the administrator's: RuntimeProfile spec.args",
             ),
             (
+                "!has(self.args) || self.args.all(a, !a.startsWith('--generation-config') || "
+                "a in ['--generation-config=auto', '--generation-config=vllm'])",
+                "engine.args: --generation-config takes auto (the model's own) or vllm (none) and no folder: write "
+                "--generation-config=vllm",
+            ),
+            (
                 "self.order.all(x, self.order.exists_one(y, x == y))",
                 "engine.order names an engine twice: name each engine once",
             ),
@@ -176,24 +139,34 @@ class EngineSpec(ApiObject):
     }
 
     order: Annotated[list[Engine], Field(min_length=1, max_length=4)] = [Engine.VLLM, Engine.TRANSFORMERS]  # noqa: RUF012
-    """Engines to try, best first; why one was passed over is in status.engine."""
+    """Engines to try for a language model, best first; why one was passed over is in status.engine. Models of pictures
+    (diffusers) and those whose profile names an entry point (custom) have one engine, whatever stands here."""
     max_model_len: Annotated[int, Field(ge=16, le=16_777_216)] | None = None
     """Longest context in tokens. Default: the model's own, or what the KV memory holds."""
     dtype: Dtype = Dtype.AUTO
     task: Task = Task.AUTO
     tool_call_parser: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_]+$")] | None = None
-    """vLLM's name of the parser; turns tool calling on."""
+    """vLLM's name of the parser, or none. Default: by the model's family, where its chat template takes tools."""
     reasoning_parser: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_]+$")] | None = None
+    """vLLM's name of the parser, or none. Default: by the model's family, where its chat template thinks."""
     chat_template: Annotated[str, Field(max_length=65_536)] | None = None
     """A Jinja template that replaces the model's own."""
+    speculative: Speculative | None = None
+    """Guess tokens ahead, for more tokens a second. A change restarts the runtime pods."""
+    lora: Lora = Lora()
+    """Room for adapters, where spec.adapters is set."""
     args: (
         Annotated[
-            list[Annotated[str, Field(max_length=512, pattern=r"^--[a-z][a-z0-9-]*(=[^\n\r]*)?$")]],
+            list[Flag],
             Field(max_length=16),
         ]
         | None
     ) = None
     """More vLLM flags, from a short allowed list."""
+    adapt: bool = False
+    """Start an engine that ran out of memory again with smaller settings: fewer sequences, a shorter context (never
+    below maxModelLen), a smaller KV cache, eager mode, and with quantization auto an int4 copy. What was changed is in
+    status.engine.adapted, and forgotten with the next change of engine, quantization, weights or profile."""
 
 
 class WaitComments(StrEnum):
@@ -212,6 +185,10 @@ class Scaling(ApiObject):
             (
                 "self.minReplicas <= self.maxReplicas",
                 "scaling.minReplicas must not exceed scaling.maxReplicas: raise maxReplicas or lower minReplicas",
+            ),
+            (
+                "!has(self.schedules) || self.schedules.all(s, s.minReplicas <= self.maxReplicas)",
+                "scaling.schedules[].minReplicas must not exceed scaling.maxReplicas: raise maxReplicas or lower it",
             ),
         )
     }
@@ -232,20 +209,75 @@ class Scaling(ApiObject):
     Off: for clients that choke on them. Auto: as the router is set. A request's own header goes first."""
     preload: bool | None = None
     """Start the model once when its weights have come, before anybody calls; from then on it sleeps as any other."""
+    schedules: Annotated[list[Schedule], Field(max_length=8)] | None = None
+    """Windows in which the model has pods though nobody calls."""
+    learn: Learn | None = None
+    """Start the model ahead of the hours in which it was called before."""
 
 
 class InferenceModelSpec(ApiObject):
     """What the user wants."""
 
+    model_config = ApiObject.model_config | {
+        "json_schema_extra": rules(
+            (
+                "!(self.quantization in ['nf4', 'llm-int8']) || 'transformers' in self.engine.order",
+                "quantization nf4 and llm-int8 are served by transformers only: add transformers to engine.order, "
+                "or set quantization to int4 or int8",
+            ),
+            (
+                "!has(self.adapters) || self.adapters.size() == 0 || 'vllm' in self.engine.order",
+                "adapters are served by vllm only: add vllm to engine.order, or remove spec.adapters",
+            ),
+            (
+                "!has(self.adapters) || self.adapters.size() == 0 || !(self.quantization in ['nf4', 'llm-int8'])",
+                "adapters are served by vllm only, which serves no nf4 and no llm-int8: set quantization to int4 or "
+                "int8, or remove spec.adapters",
+            ),
+            (
+                "!has(self.calibration) || self.quantization == 'int4' || "
+                "(self.quantization == 'int8' && self.calibration.algorithm == 'gptq')",
+                "calibration is for quantization int4, or int8 with algorithm gptq: set quantization, or remove "
+                "calibration",
+            ),
+            (
+                "!has(self.calibration) || 'vllm' in self.engine.order",
+                "a calibrated copy is served by vllm: add it to engine.order, or remove calibration",
+            ),
+        )
+    }
+
     source: Source
     storage: Storage = Storage()
     quantization: Quantization = Quantization.AUTO
+    calibration: Calibration | None = None
+    """Make the quantized copy with the help of texts. Default: rounding, which needs none."""
     engine: EngineSpec = EngineSpec()
     profile: DnsName | None = None
     """Name of the RuntimeProfile. Default: the one the operator is told to use (chart: defaultProfile)."""
     scaling: Scaling = Scaling()
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Who goes first in the lines for a pull and for a full accelerator: the higher, as with Kubernetes' priority
+    classes. It ends no call and no pull that is under way; ten minutes in the line for an accelerator go before any
+    priority, so that nobody waits for ever."""
     aliases: Annotated[list[ServedName], Field(max_length=16)] | None = None
     """Other names clients may call the model by."""
+    adapters: (
+        Annotated[
+            list[Adapter],
+            Field(
+                max_length=MOST_ADAPTERS,
+                json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            ),
+        ]
+        | None
+    ) = None
+    """LoRA adapters, each served as <model>:<name>. They come and go without a restart, once this is set: an empty
+    list keeps the engine ready for them."""
+    description: Annotated[str, Field(max_length=2048)] | None = None
+    """What people are told of it in lists of models."""
+    access: Access | None = None
+    """Whose it is, and who may see and call it. Default: everybody's. Nothing restarts when it changes."""
 
 
 NAME_RULE = rules(

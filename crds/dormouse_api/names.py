@@ -20,6 +20,10 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "dormouse"
 LABEL_MODEL = f"{GROUP}/model"
 LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_CLAIM = f"{GROUP}/claim"
+"""On Jobs and pods that mount a model's volume: the name of its claim (a hash where that is no label's value)."""
+LABEL_SOURCE = f"{GROUP}/source"
+"""On claims: hash of the source whose weights they hold."""
 SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 LABEL_DERIVED = f"{GROUP}/derived"
@@ -28,13 +32,22 @@ LABEL_DERIVED = f"{GROUP}/derived"
 COMPONENT_INSPECT = "inspect"
 COMPONENT_PULL = "pull"
 COMPONENT_QUANTIZE = "quantize"
+COMPONENT_SWEEP = "sweep"
+COMPONENT_ADAPTER = "adapter"
+"""Jobs that look at an adapter and pull it."""
+COMPONENT_BIND = "bind"
+"""Jobs that write the list of a model's adapters to its volume."""
 COMPONENT_RUNTIME = "runtime"
 COMPONENT_WEIGHTS = "weights"
 
 ANNOTATION_RESTARTED = f"{GROUP}/restartedAt"
 """On a model's Lease: a MicroTime; the operator takes it over into the pod template, so a later one replaces every
 runtime pod. On the Lease, because routers may write nothing else of a model's."""
+ANNOTATION_REQUEST = f"{GROUP}/request"
+"""On a model that was made over HTTP: what stands for the request that made it, where that had an Idempotency-Key."""
 ANNOTATION_SERVED_NAMES = f"{GROUP}/served-names"
+ANNOTATION_SERVES = f"{GROUP}/serves"
+"""On the operators' election Lease: the namespaces its holder serves; empty: all."""
 
 PORT_SERVING = 8000
 """Runtime pod: the engine's own OpenAI HTTP."""
@@ -45,6 +58,8 @@ PORT_ROUTER = 8080
 PORT_OLLAMA = 11434
 PORT_OPS = 9090
 """Router and operator pods: /metrics, /livez, /readyz; in the router also /demand."""
+PORT_WORKER_OPS = 9091
+"""The batch worker: /metrics, /livez, /readyz. Not 9090, for it may share the router's pod."""
 
 MODELS_DIR = "/models"
 CACHE_DIR = "/cache"
@@ -52,11 +67,19 @@ SUBPATH_MODELS = "models"
 SUBPATH_CACHE = "cache"
 TOKEN_DIR = "/var/run/dormouse/token"  # noqa: S105 - a path, not a token
 TOKEN_FILE = f"{TOKEN_DIR}/token"
+CREDENTIALS_DIR = "/var/run/dormouse/credentials"
+"""A file per key of the Secret with an object store's credentials, in the inspect and pull pods."""
+SOURCE_DIR = "/source"
+"""The claim of a pvc:// source, read-only, in the inspect and pull pods."""
+CALIBRATION_DIR = "/calibration"
+"""The texts of spec.calibration, read-only, in the quantize Job."""
 TERMINATION_LOG = "/dev/termination-log"
 MARKER = ".dormouse.json"
 
 ENV_RUNTIME_CONFIG = "DORMOUSE_RUNTIME"
 """JSON of `dormouse_api.runtime.RuntimeConfig`, in the runtime pod."""
+ENV_ADAPTERS = "DORMOUSE_ADAPTERS"
+"""JSON of `dormouse_api.adapters.AdapterList`, in the bind Job."""
 ENV_QUANTIZE_CONFIG = "DORMOUSE_QUANTIZE"
 """JSON of `dormouse_api.runtime.QuantizeConfig`, in the quantize Job."""
 
@@ -84,6 +107,11 @@ def runtime_name(model: str) -> str:
 def weights_name(model: str) -> str:
     """Name of the model's PersistentVolumeClaim."""
     return f"{model}-weights"
+
+
+def claim_label(claim: str) -> str:
+    """The claim's name as the value of a label: at most 63 characters."""
+    return claim if len(claim) <= 63 else digest(claim, length=32)
 
 
 def job_name(model: str, stage: str, *inputs: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dormouse_api.base import ApiObject
-from dormouse_api.model import DnsName, ServedName
+from dormouse_api.bounds import DnsName, ServedName
 from dormouse_api.names import MAX_MODEL_NAME, MAX_ROUTE_NAME
 from dormouse_api.schema import rules
 
