@@ -3,15 +3,17 @@
 from statistics import median
 
 from dormouse_api.conditions import Reason
+from dormouse_api.lease import parse_time
 from dormouse_api.status import ColdStart
+from dormouse_operator.decide import prewarm, unplaced
 from dormouse_operator.decide.pool import Contender, Traffic
-from dormouse_operator.observed import Observed, Pod, Profile
+from dormouse_operator.decide.unplaced import ENDED, lacks
+from dormouse_operator.observed import Observed, Profile
 
 MAX_AWAKE = 2
 """Models of a profile with an accelerator that may be awake at once, where the profile does not say."""
 WORKING_SECONDS = 30
 """The longest wish that routers write while calls run: one that lasts longer was a caller's own."""
-ENDED = frozenset({"Succeeded", "Failed"})
 
 
 def shares(profile: Profile | None) -> bool:
@@ -19,7 +21,9 @@ def shares(profile: Profile | None) -> bool:
     return profile is not None and (profile.spec.accelerator is not None or profile.spec.max_awake is not None)
 
 
-def contender(o: Observed, wanted: bool, traffic: Traffic | None, now: float) -> Contender | None:
+def contender(
+    o: Observed, wanted: bool, traffic: Traffic | None, now: float, *, guess: bool = False
+) -> Contender | None:
     """None where it takes part in nothing: no Deployment yet, or a profile without anything to share."""
     if o.runtime is None or o.profile is None or not shares(o.profile):
         return None
@@ -53,6 +57,10 @@ def contender(o: Observed, wanted: bool, traffic: Traffic | None, now: float) ->
         woken=o.runtime.woken_at,
         left=None if granted else o.runtime.turned_out,
         start_seconds=median(map(start_seconds, status.cold_starts)) if status.cold_starts else None,
+        guess=guess,
+        priority=o.model.spec.priority,
+        waiting=parse_time(status.line.since) if status.line is not None else None,
+        hopeless=not nodes and unplaced.hopeless(o, now),
     )
 
 
@@ -60,11 +68,6 @@ def start_seconds(start: ColdStart) -> float:
     """What a recorded start took once it had its node: what it waited for a device before is not its own."""
     placed = next((stage.at_milliseconds for stage in start.stages if stage.stage == "scheduled"), 0)
     return (start.stages[-1].at_milliseconds - placed) / 1000 if start.stages else float(start.seconds)
-
-
-def lacks(pod: Pod, resource: str) -> bool:
-    """Whether the scheduler found no free device for it."""
-    return pod.unschedulable is not None and f"Insufficient {resource}" in pod.unschedulable
 
 
 def waits_for_devices(o: Observed, reason: Reason) -> bool:
@@ -76,7 +79,12 @@ def waits_for_devices(o: Observed, reason: Reason) -> bool:
 
 
 def _kept(o: Observed, now: float) -> bool:
-    """The user keeps pods, or a caller's own keep_alive lasts longer than the model would stay by itself."""
+    """The user keeps pods, at all times or by a schedule, or a caller's own keep_alive lasts longer than the model
+    would stay by itself.
+    """
     scaling = o.model.spec.scaling
     usual = max(WORKING_SECONDS, scaling.idle_seconds) + 1
-    return scaling.min_replicas > 0 or (o.wish is not None and o.wish.ends > now and o.wish.duration > usual)
+    scheduled = prewarm.wanted(o.model, o.runtime, now).replicas
+    return max(scaling.min_replicas, scheduled) > 0 or (
+        o.wish is not None and o.wish.ends > now and o.wish.duration > usual
+    )

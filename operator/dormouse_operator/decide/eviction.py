@@ -5,6 +5,10 @@ and where that finds no device somebody is asked to leave. Nobody else gets a po
 or the scheduler would choose among them. The same pool gives the same turns, whoever asks: models are looked at one by
 one, and no two looks may disagree.
 
+Of those who wait the higher `spec.priority` goes first, and of the same priority who has waited longest; a pod that
+finds no device goes back into the line for a model of higher priority. Who has waited for `STARVED_SECONDS` goes
+before all. One whom others' leaving does not help (`unplaced`) stands in no line: its pod waits by itself.
+
 A model is asked to leave in two steps. Its door is closed first: no router sends it new calls. It goes when every
 router has told, later than that, that none of its calls runs. So no answer is ever cut, and a closed door opens again
 when the others have gone.
@@ -15,10 +19,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dormouse_operator.decide.places import Place, place
-from dormouse_operator.decide.pool import Contender, Ease, Key, ease, gone_out, holders, rivals
-
-PLACING_SECONDS = 30.0
-"""How long the scheduler may take to give the first of the line what somebody left for it."""
+from dormouse_operator.decide.pool import (
+    PLACING_SECONDS,
+    Contender,
+    Ease,
+    Key,
+    ease,
+    gone_out,
+    holders,
+    rivals,
+    since,
+    starved,
+)
 
 
 @dataclass(frozen=True)
@@ -42,18 +54,26 @@ LATER = Turn(go=False)
 
 def decide(pool: Sequence[Contender], now: float, least_stay: float) -> dict[Key, Turn]:
     """The turn of every model of one pool. `least_stay`: seconds a busy model keeps its devices once it is ready."""
-    line = sorted((c for c in pool if _in_line(c)), key=lambda c: (not c.granted, _since(c, now), c.key))
+    line = sorted((c for c in pool if _in_line(c)), key=lambda c: _order(c, now))
+    back = _set_back(line, now)
     granted = _grants(pool, line)
+    guessed = _guesses(pool, line, granted)
     leaving = _leaving(pool, line, granted, now, least_stay)
     turns: dict[Key, Turn] = {}
+    awake = _awake(pool)
     for c in pool:
         waits = any(rivals(c, w) for w in line if w.key != c.key)
         told = place(c, line, pool, leaving, now, least_stay) if c in line and c.key not in granted else None
         successor = leaving.get(c.key)
-        if successor is not None:
+        if c.guess and c.granted and not c.nodes and (c.homeless or waits):
+            turns[c.key] = Turn(go=False, leaving=True)  # nothing is free after all
+        elif c.hopeless and c.wanted:
+            turns[c.key] = Turn(go=c.granted or not _limited(c, awake), full=waits)
+        elif successor is not None:
             turns[c.key] = Turn(go=not gone_out(c), leaving=True, full=True, successor=successor)
         else:
-            turns[c.key] = Turn(go=c.granted or c.key in granted, full=waits, place=told)
+            go = (c.granted and c.key not in back) or c.key in granted or c.key in guessed
+            turns[c.key] = Turn(go=go, full=waits, place=told)
     return turns
 
 
@@ -67,11 +87,20 @@ def to_do(pool: Iterable[Contender], turns: Mapping[Key, Turn]) -> list[Key]:
 
 def _in_line(c: Contender) -> bool:
     """Wanted, and without a place: it has no pod yet, or one that found no node."""
-    return c.wanted and not (c.granted and c.nodes)
+    return c.wanted and not c.guess and not c.hopeless and not (c.granted and c.nodes)
 
 
-def _since(c: Contender, now: float) -> float:
-    return now if c.asked is None else c.asked
+def _order(c: Contender, now: float) -> tuple[bool, bool, int, float, Key]:
+    """Who has a pod already is being placed; then the starved, then by priority and by waiting."""
+    hungry = starved(c, now)
+    return (not c.granted, not hungry, 0 if hungry else -c.priority, since(c, now), c.key)
+
+
+def _set_back(line: Sequence[Contender], now: float) -> frozenset[Key]:
+    """Those whose pod finds no device while one of higher priority waits: it goes, lest the device be given to it."""
+    asking = [c for c in line if not c.granted]
+    homeless = [c for c in line if c.granted and c.homeless and not starved(c, now)]
+    return frozenset(c.key for c in homeless if any(w.priority > c.priority and rivals(w, c) for w in asking))
 
 
 def _grants(pool: Sequence[Contender], line: Sequence[Contender]) -> frozenset[Key]:
@@ -85,6 +114,21 @@ def _grants(pool: Sequence[Contender], line: Sequence[Contender]) -> frozenset[K
         first = not any(rivals(c, other) for other in placing)
         placing.append(c)
         if first and not c.pods:
+            awake[c.profile] += 1
+            found.add(c.key)
+    return frozenset(found)
+
+
+def _guesses(pool: Sequence[Contender], line: Sequence[Contender], granted: frozenset[Key]) -> frozenset[Key]:
+    """Who gets a pod though nobody called: while nobody else waits, and no other guess is being placed."""
+    awake = _awake(pool)
+    awake.update(c.profile for c in pool if c.key in granted)
+    placing = [*line, *(c for c in pool if c.guess and c.granted and not c.nodes)]
+    found: set[Key] = set()
+    for c in sorted(pool, key=lambda c: c.key):
+        free = c.guess and c.wanted and not c.granted and not c.pods and not _limited(c, awake)
+        if free and not any(rivals(c, other) for other in placing):
+            placing.append(c)
             awake[c.profile] += 1
             found.add(c.key)
     return frozenset(found)
@@ -161,4 +205,6 @@ def _cheapest(heir: Contender, able: Sequence[Contender], now: float, least_stay
 def _differs(c: Contender, turn: Turn) -> bool:
     if turn.leaving:
         return c.leaving is None or (c.granted and not turn.go)
+    if c.granted and not turn.go:
+        return True
     return (turn.go and c.wanted and not c.granted) or (c.granted and c.leaving is not None)

@@ -6,7 +6,10 @@ from dormouse_api.anatomy import Anatomy
 from dormouse_api.names import digest
 from dormouse_api.results import InspectResult
 from dormouse_api.status import Inspected
+from dormouse_operator.decide import parsers
 from dormouse_operator.observed import Model
+
+PREDICT = "predict"
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Facts:
     dtype: str | None = None
     model_type: str | None = None
     embedding_length: int | None = None
+    tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
     infill: str | None = None
     remote_code: bool = False
     anatomy: Anatomy | None = None
@@ -47,11 +52,13 @@ def recorded(model: Model) -> Facts | None:
         architecture=status.architecture,
         parameters=status.parameters,
         context_length=status.context_length,
-        capabilities=tuple(status.capabilities or ()),
+        capabilities=tuple(status.capabilities or () if seen.capabilities is None else seen.capabilities),
         native_quantization=seen.native_quantization,
         dtype=seen.dtype,
         model_type=seen.model_type,
         embedding_length=seen.embedding_length,
+        tool_call_parser=seen.tool_call_parser,
+        reasoning_parser=seen.reasoning_parser,
         infill=seen.infill,
         remote_code=seen.remote_code,
         anatomy=seen.anatomy,
@@ -59,15 +66,7 @@ def recorded(model: Model) -> Facts | None:
 
 
 def from_result(model: Model, result: InspectResult) -> Facts:
-    """What an inspect Job said; parsers that the user names add their capability."""
-    extra = [
-        name
-        for name, parser in (
-            ("tools", model.spec.engine.tool_call_parser),
-            ("thinking", model.spec.engine.reasoning_parser),
-        )
-        if parser and name not in result.capabilities
-    ]
+    """What an inspect Job said; parsers that the user names add their capability, or take it away."""
     return Facts(
         commit=result.commit,
         bytes=result.bytes,
@@ -75,26 +74,36 @@ def from_result(model: Model, result: InspectResult) -> Facts:
         architecture=result.architecture,
         parameters=result.parameters,
         context_length=result.context_length,
-        capabilities=(*result.capabilities, *extra),
+        capabilities=parsers.capabilities(result.capabilities, model.spec.engine),
         native_quantization=result.native_quantization,
         dtype=result.dtype,
         model_type=result.model_type,
         embedding_length=result.embedding_length,
+        tool_call_parser=result.tool_call_parser,
+        reasoning_parser=result.reasoning_parser,
         infill=result.infill,
         remote_code=result.remote_code,
         anatomy=result.anatomy,
     )
 
 
-def inspected(model: Model, facts: Facts) -> Inspected:
+def capabilities(facts: Facts, custom: bool) -> tuple[str, ...]:
+    """What clients may ask of the model. The administrator's own Python (`custom`) takes predictions only."""
+    return (PREDICT,) if custom else facts.capabilities
+
+
+def inspected(model: Model, facts: Facts, custom: bool = False) -> Inspected:
     """The part of the facts that the status keeps for the operator itself."""
     return Inspected(
+        capabilities=list(facts.capabilities) if custom else None,
         key=key(model),
         files=facts.files,
         dtype=facts.dtype,
         native_quantization=facts.native_quantization,
         model_type=facts.model_type,
         embedding_length=facts.embedding_length,
+        tool_call_parser=facts.tool_call_parser,
+        reasoning_parser=facts.reasoning_parser,
         infill=facts.infill,
         remote_code=facts.remote_code,
         anatomy=facts.anatomy,

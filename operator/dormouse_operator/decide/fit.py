@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 
 from dormouse_api.anatomy import Anatomy
 from dormouse_api.profile import Accelerator, Device
+from dormouse_operator.decide import draft
+from dormouse_operator.decide.alone import only_engine, room
 from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.memory import (
     GIB,
     Cache,
     Terms,
+    adapter_bytes,
     default_batch_tokens,
     kv_cache,
     overhead_bytes,
@@ -36,7 +39,11 @@ LEAST_KV = GIB // 4
 COUNTS = (1, 2, 4, 8, 16)
 SPARE = 20
 """Part of a device (one in so many) that is left alone beyond one sequence: the overhead is an estimate."""
+GUESSES = 4
+"""At the size of a larger device: the second is right, unless what inspection found is nonsense."""
 MIB = 2**20
+MOST_DIGITS = 9
+"""Of a flag's number: beyond a billion there is no count of anything."""
 ROUND = 256
 """Contexts are recommended in steps of so many tokens."""
 
@@ -49,6 +56,8 @@ class Preflight:
     message: str
     kv_bytes: int
     """KV cache of each device, for the engine."""
+    planned_bytes: int | None = None
+    """Memory of each device that all of it is expected to take."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,9 @@ class Case:
 
 def preflight(model: Model, facts: Facts, profile: Profile, quantization: str) -> Preflight:
     """The verdict on serving `facts` as `quantization` (none, what the weights carry, or a copy's method)."""
+    if alone := only_engine(facts, profile):
+        fits, message = room(alone, weight_bytes(facts, quantization, model.spec.engine.dtype.value), profile)
+        return Preflight(fits, message, 0)
     accelerator = _accelerator(profile)
     if accelerator is None:
         case = _case(model, facts, profile, quantization, devices=1)
@@ -121,10 +133,12 @@ def preflight(model: Model, facts: Facts, profile: Profile, quantization: str) -
         over = case.needed > case.memory
         total = f"{_sum(case)} = {whole} GiB" + (f", more than the {memory}" if over else f" of {memory}")
         return Preflight(False, f"{total}: {', or '.join(_fixes(model, facts, profile, quantization, case))}", 0)
-    total = f"{_sum(case)} = {whole} of {memory}"
+    total, planned = f"{_sum(case)} = {whole} of {memory}", case.weights + case.overhead + _shown(case)
     if case.cache is None:
-        return Preflight(None, f"{total}; its config.json does not tell what a token takes in the KV cache", case.kv)
-    return Preflight(True, total, case.kv)
+        return Preflight(
+            None, f"{total}; its config.json does not tell what a token takes in the KV cache", case.kv, planned
+        )
+    return Preflight(True, total, case.kv, planned)
 
 
 def weight_bytes(facts: Facts, quantization: str, dtype: str = "auto") -> int:
@@ -160,13 +174,14 @@ def _case(model: Model, facts: Facts, profile: Profile, quantization: str, devic
         number_bytes=1 if flags.get("--kv-cache-dtype", "auto").startswith(("fp8", "int8")) else wide,
     )
     fixed = to_bytes(spec.kv_cache_memory) if spec.kv_cache_memory else None if accelerator else GIB
-    weights = weight_bytes(facts, quantization, engine.dtype.value)
+    weights = weight_bytes(facts, quantization, engine.dtype.value) + _guesser(model)
     context = _count(flags, "--max-model-len") or engine.max_model_len
     return Case(
         terms=terms,
         cache=kv_cache(facts.anatomy, terms) if facts.anatomy and facts.anatomy.cache is not None else None,
         weights=max(0, -(-weights // devices) - _count(flags, "--cpu-offload-gb") * GIB),
-        overhead=overhead_bytes(facts.anatomy, terms, bool({"vision", "audio"} & set(facts.capabilities))),
+        overhead=overhead_bytes(facts.anatomy, terms, bool({"vision", "audio"} & set(facts.capabilities)))
+        + _adapters(model, facts),
         memory=memory,
         fixed_kv=fixed,
         context=context,
@@ -174,9 +189,22 @@ def _case(model: Model, facts: Facts, profile: Profile, quantization: str, devic
     )
 
 
+def _guesser(model: Model) -> int:
+    """Bytes of the draft model, once it is pulled and so known."""
+    told = draft.recorded(model)
+    return told.bytes or 0 if told is not None else 0
+
+
+def _adapters(model: Model, facts: Facts) -> int:
+    """Bytes that the engine keeps for adapters, where the spec has any."""
+    kept = model.spec.engine.lora
+    return 0 if model.spec.adapters is None else adapter_bytes(facts.anatomy, kept.max_rank, kept.max_active)
+
+
 def _count(flags: dict[str, str], name: str) -> int:
+    """The number of a flag; 0 where it is none that an engine could take, for the engine to complain about."""
     text = flags.get(name, "")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0
 
 
 def _sum(case: Case) -> str:
@@ -212,8 +240,24 @@ def _fixes(model: Model, facts: Facts, profile: Profile, quantization: str, case
         if more.holds:
             found.append(f"use a profile with {count} such devices ({_gib(more.needed)} GiB of each)")
             break
-    found.append(f"use a profile whose devices have {math.ceil(_least(case) / GIB)} GiB")
+    found.append(_larger(model, facts, profile, quantization, case))
     return [fix for fix in found if fix]
+
+
+def _larger(model: Model, facts: Facts, profile: Profile, quantization: str, case: Case) -> str:
+    """The least device on which it fits. Larger ones may take larger batches, which take more themselves."""
+    spec, accelerator, tail = profile.spec, profile.spec.accelerator, ""
+    if case.fixed_kv is not None and case.one(case.tokens) > case.fixed_kv:
+        spec, tail = spec.model_copy(update={"kv_cache_memory": None}), " and leave out its kvCacheMemory"
+    size, larger = 0, case
+    for _ in range(GUESSES):
+        size = max(size + 1, math.ceil(_least(larger) / GIB))
+        devices = accelerator.model_copy(update={"memory": f"{size}Gi"}) if accelerator else None
+        there = Profile(profile.name, spec.model_copy(update={"accelerator": devices}))
+        larger = _case(model, facts, there, quantization, case.terms.devices)
+        if larger.holds:
+            break
+    return f"use a profile whose devices have {size} GiB{tail}"
 
 
 def _least(case: Case) -> int:

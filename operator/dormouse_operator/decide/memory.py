@@ -101,6 +101,15 @@ def overhead_bytes(anatomy: Anatomy | None, terms: Terms, senses: bool) -> int:
     return DEVICE_BYTES + max(activations, sampling) + peers + (SENSES_BYTES if senses else 0)
 
 
+def adapter_bytes(anatomy: Anatomy | None, rank: int, slots: int) -> int:
+    """Room that an engine keeps for adapters on a device: for each slot both halves, of the highest rank, of the four
+    matrices of attention and the three of the feed-forward, 16 bits a number. 0 where nobody knows its shape."""
+    known = anatomy or Anatomy()
+    hidden, feed = known.hidden_size or 0, known.intermediate_size or 0
+    layers = sum(group.layers for group in known.cache or ())
+    return slots * layers * rank * 2 * (4 * 2 * hidden + 3 * (hidden + feed))
+
+
 def splits(anatomy: Anatomy | None, devices: int) -> bool:
     """Whether the attention heads can be shared out evenly over `devices`: tensor parallelism needs it."""
     heads = anatomy.attention_heads if anatomy else None

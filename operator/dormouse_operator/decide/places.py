@@ -3,7 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dormouse_operator.decide.pool import AGAIN_SECONDS, QUIET_SECONDS, Contender, Key, ease, holders, rivals, stay
+from dormouse_operator.decide.pool import (
+    AGAIN_SECONDS,
+    QUIET_SECONDS,
+    Contender,
+    Key,
+    ease,
+    holders,
+    rivals,
+    stay,
+    yields_at,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ def place(
         return None
     mine = [h for h in there if leaving.get(h.key) == (ahead[0] if ahead else c).key]
     holder = min(mine or there, key=lambda h: (ease(h, c, now, least_stay), h.last_used, h.key), default=None)
-    wait = _wait(holder, now, least_stay) if holder is not None else 0.0
+    wait = _wait(holder, ahead[0] if ahead else c, now, least_stay) if holder is not None else 0.0
     seconds: float | None = wait
     for other in ahead:
         if seconds is None or other.start_seconds is None:
@@ -52,16 +62,17 @@ def place(
     )
 
 
-def _wait(holder: Contender, now: float, least_stay: float) -> float | None:
-    """Seconds until `holder` has left, where nobody's answer takes long."""
+def _wait(holder: Contender, heir: Contender, now: float, least_stay: float) -> float | None:
+    """Seconds until `holder` has left for `heir`, where nobody's answer takes long."""
     if not holder.granted or not holder.wanted or holder.leaving is not None:
         return AGAIN_SECONDS
     if holder.kept:
         return None
-    if holder.ready_at is None:
-        return None if holder.start_seconds is None else holder.start_seconds + stay(holder, least_stay)
+    at = yields_at(holder, heir, now, least_stay)
+    if at is None:
+        return None if holder.start_seconds is None else holder.start_seconds + stay(holder, least_stay, heir)
     busy = holder.traffic is None or holder.traffic.in_flight + holder.traffic.held > 0
-    return max(AGAIN_SECONDS, holder.ready_at + stay(holder, least_stay) - now) if busy else QUIET_SECONDS
+    return max(AGAIN_SECONDS, at - now) if busy else QUIET_SECONDS
 
 
 def _why(holder: Contender | None, ahead: Sequence[Contender], leaving: Mapping[Key, Key]) -> str:

@@ -15,6 +15,10 @@ DOOR_SECONDS = 1.5
 STAY_FACTOR = 3.0
 """A busy model stays for so many times what its start took: at most a quarter of the time goes into starts."""
 LONGEST_STAY = 600.0
+STARVED_SECONDS = 600.0
+"""Who has waited for so long goes before any priority: else a low one is never served beside busy higher ones."""
+PLACING_SECONDS = 30.0
+"""How long the scheduler may take to give the first of the line what somebody left for it."""
 AGAIN_SECONDS = 2.0
 """Until the pool is looked at again while anybody waits: as often as routers are asked."""
 
@@ -69,6 +73,13 @@ class Contender:
     """When it lost them for another's sake, if that was its last end."""
     start_seconds: float | None = None
     """What its starts take."""
+    guess: bool = False
+    """Nobody wants it but its own history: it takes what is free, and gives it back to whoever is called."""
+    priority: int = 0
+    waiting: float | None = None
+    """Since when it is in the line, its pod's own waiting included."""
+    hopeless: bool = False
+    """Others' leaving would not help it to a device."""
 
 
 class Ease(IntEnum):
@@ -87,15 +98,37 @@ def rivals(a: Contender, b: Contender) -> bool:
     return a.resource == b.resource and all(b.selector.get(k, v) == v for k, v in a.selector.items())
 
 
-def stay(c: Contender, least: float) -> float:
-    """Seconds a busy model keeps its devices once it is ready."""
+def since(c: Contender, now: float) -> float:
+    """When it began to wait."""
+    return min(now if c.asked is None else c.asked, now if c.waiting is None else c.waiting)
+
+
+def starved(c: Contender, now: float) -> bool:
+    """It has waited so long that no priority counts any more."""
+    return now - since(c, now) >= STARVED_SECONDS
+
+
+def stay(c: Contender, least: float, heir: Contender | None = None) -> float:
+    """Seconds a busy model keeps its devices once it is ready: the least where `heir` is of higher priority."""
+    if heir is not None and heir.priority > c.priority:
+        return least
     return min(LONGEST_STAY, max(least, STAY_FACTOR * (c.start_seconds or 0.0)))
+
+
+def yields_at(c: Contender, heir: Contender, now: float, least: float) -> float | None:
+    """From when on `c`, though busy, is asked to make room for `heir`; None while it is not ready."""
+    if c.ready_at is None:
+        return None
+    over = c.ready_at + stay(c, least, heir)
+    return over if heir.priority >= c.priority else max(over, since(heir, now) + STARVED_SECONDS)
 
 
 def ease(c: Contender, heir: Contender, now: float, least_stay: float) -> Ease:
     """How easily `c` goes for `heir`."""
     if not c.granted or not c.wanted:
         return Ease.GOING
+    if c.guess and c.traffic is not None and not c.traffic.in_flight + c.traffic.held:
+        return Ease.IDLE_BEHIND_DOOR
     if c.kept or c.ready_at is None:
         return Ease.STAYS
     flying = c.traffic.in_flight if c.traffic is not None else None
@@ -109,7 +142,8 @@ def ease(c: Contender, heir: Contender, now: float, least_stay: float) -> Ease:
     if flying == 0 and c.traffic.quiet >= QUIET_SECONDS:
         return Ease.QUIET
     somebody = heir.traffic is not None and heir.traffic.held > 0
-    return Ease.BUSY if somebody and now >= c.ready_at + stay(c, least_stay) else Ease.STAYS
+    at = yields_at(c, heir, now, least_stay)
+    return Ease.BUSY if somebody and at is not None and now >= at else Ease.STAYS
 
 
 def holders(heir: Contender, pool: Sequence[Contender]) -> list[Contender]:

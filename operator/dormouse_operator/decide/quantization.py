@@ -2,13 +2,18 @@
 
 vLLM serves weights as they are and compressed-tensors copies (int4, int8, fp8); transformers serves weights as they
 are and bitsandbytes ones (nf4, llm-int8), and stands in for vLLM's int4 and int8 by quantizing while it loads.
+Pipelines that draw are diffusers' alone, and a profile with `custom` has every model served by its own Python: both
+take the weights as they are, and `engine.order` is not asked.
 """
 
 from dataclasses import dataclass
 
+from dormouse_api.calibration import Calibration
 from dormouse_api.model import Engine, Quantization
-from dormouse_api.names import MODELS_DIR
+from dormouse_api.names import MODELS_DIR, digest
 from dormouse_api.runtime import Attempt
+from dormouse_operator.decide import adapting
+from dormouse_operator.decide.alone import only_engine
 from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.fit import can_become, preflight
 from dormouse_operator.observed import Model, Profile
@@ -19,6 +24,7 @@ COPIES_VLLM = frozenset(FALLBACK)
 COPIES_TRANSFORMERS = frozenset({"nf4", "llm-int8"})
 CARRIED = frozenset({"gptq", "awq"})
 BITSANDBYTES = "bitsandbytes"
+OF_WORDS = frozenset({Engine.VLLM, Engine.TRANSFORMERS})
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Serving:
     copy: str | None
     """Method of the quantized copy that must lie on the volume first."""
     attempts: tuple[Attempt, ...]
+    folder: str | None = None
+    """Name, below /models, of that copy."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +47,27 @@ class Impossible:
     message: str
 
 
-def copy_folder(commit: str, method: str) -> str:
-    """Name, below /models, of a quantized copy."""
-    return f"{commit}-{method}"
+def copy_folder(commit: str, method: str, calibration: Calibration | None = None) -> str:
+    """Name, below /models, of a quantized copy. Another calibration makes another copy."""
+    steered = f"-{digest(calibration.model_dump_json())}" if calibration is not None else ""
+    return f"{commit}-{method}{steered}"
 
 
 def choose(model: Model, facts: Facts, profile: Profile, threshold: int) -> Serving | Impossible:
     """The serving of `model`, from its spec, what its weights are, and what the profile has room for.
 
-    `auto` keeps what the weights carry; others become int4 beyond `threshold` bytes, or where nothing else fits.
+    `auto` keeps what the weights carry; others become int4 beyond `threshold` bytes, or where nothing else fits, or
+    where a start has shown that (engine.adapt).
     """
     wanted, native = model.spec.quantization, facts.native_quantization
-    order = tuple(dict.fromkeys(model.spec.engine.order))
+    if alone := only_engine(facts, profile):
+        return _alone(alone, facts, wanted)
+    order = tuple(engine for engine in dict.fromkeys(model.spec.engine.order) if engine in OF_WORDS)
+    if not order:
+        return Impossible(
+            f"engine.order names only {', '.join(model.spec.engine.order)}, which serve no language model: add vllm or "
+            "transformers (a custom model needs a profile with spec.custom)"
+        )
     if wanted in (Quantization.AUTO, Quantization.NONE):
         if native:
             return _as_they_are(facts, native, order)
@@ -69,13 +86,27 @@ def choose(model: Model, facts: Facts, profile: Profile, threshold: int) -> Serv
             f"the weights are already quantized ({native}) and cannot become {wanted.value}: "
             "set quantization to auto, or name the repository of the full weights"
         )
-    return _copied(facts, wanted.value, order)
+    if model.spec.calibration is not None and profile.spec.quantizer_image is None:
+        return Impossible(
+            f"calibration needs an image of its own, and RuntimeProfile {profile.name} names none: let an "
+            "administrator set its spec.quantizerImage, or remove spec.calibration"
+        )
+    return _copied(facts, wanted.value, order, model.spec.calibration)
+
+
+def _alone(engine: Engine, facts: Facts, wanted: Quantization) -> Serving | Impossible:
+    if wanted not in (Quantization.AUTO, Quantization.NONE):
+        return Impossible(f"the {engine.value} engine serves weights as they are: set quantization to auto or none")
+    folder = f"{MODELS_DIR}/{facts.commit}"
+    return Serving("none", None, (Attempt(engine=engine, model_dir=folder),))
 
 
 def _shall_shrink(model: Model, facts: Facts, profile: Profile, threshold: int) -> bool:
     if not can_become(facts, "int4"):
         return False
-    return facts.bytes > threshold or preflight(model, facts, profile, "none").fits is False
+    if facts.bytes > threshold or adapting.shrunk(model, profile):
+        return True
+    return preflight(model, facts, profile, "none").fits is False
 
 
 def _as_they_are(facts: Facts, quantization: str, order: tuple[Engine, ...]) -> Serving | Impossible:
@@ -87,16 +118,22 @@ def _as_they_are(facts: Facts, quantization: str, order: tuple[Engine, ...]) -> 
     return Serving(quantization, None, attempts)
 
 
-def _copied(facts: Facts, method: str, order: tuple[Engine, ...]) -> Serving | Impossible:
-    full, copied = f"{MODELS_DIR}/{facts.commit}", f"{MODELS_DIR}/{copy_folder(facts.commit, method)}"
+def _copied(
+    facts: Facts, method: str, order: tuple[Engine, ...], calibration: Calibration | None = None
+) -> Serving | Impossible:
+    folder = copy_folder(facts.commit, method, calibration)
+    full, copied = f"{MODELS_DIR}/{facts.commit}", f"{MODELS_DIR}/{folder}"
     if method in COPIES_TRANSFORMERS:
         if Engine.TRANSFORMERS not in order:
             return Impossible(f"quantization {method} is served by transformers only: add it to engine.order")
-        return Serving(method, method, (Attempt(engine=Engine.TRANSFORMERS, model_dir=copied, quantization=method),))
+        attempt = Attempt(engine=Engine.TRANSFORMERS, model_dir=copied, quantization=method)
+        return Serving(method, method, (attempt,), folder)
     attempts = tuple(
         Attempt(engine=e, model_dir=copied, quantization=method)
         if e is Engine.VLLM
         else Attempt(engine=e, model_dir=full, quantization=FALLBACK[method])
         for e in order
     )
-    return Serving(method, method if Engine.VLLM in order else None, attempts)
+    if Engine.VLLM not in order:
+        return Serving(method, None, attempts)
+    return Serving(method, method, attempts, folder)

@@ -15,6 +15,8 @@ class Scale:
     replicas: int
     look_at: float | None
     """When the answer may change by itself (seconds since the epoch), or None."""
+    guess: bool = False
+    """Nobody wants them but the model's own history."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,9 @@ def test_a_pod_without_a_node_is_given_a_moment() -> None:
     stuck = of(phase="Pending", unschedulable="0/1 nodes", unschedulable_since=NOW - 1)
     stage = judge(observed(jobs=(inspect(),), pods=(stuck,)), "inspect", IN, NOW)
     assert stage.failure is None
-    assert stage.retry_at == NOW + 9
+    assert stage.look_at == NOW + 9
+    assert stage.hint is not None
+    assert stage.hint.reason is Reason.UNSCHEDULABLE
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_delay(attempt: int, said: Failure, seconds: float) -> None:
     ("code", "message", "reason", "expected", "words"),
     [
         (42, failure("NoSpace", "raise spec.storage.size"), "Error", Reason.NO_SPACE, "raise"),
-        (137, "", "OOMKilled", Reason.OUT_OF_MEMORY, "memory limit"),
+        (137, "", "OOMKilled", Reason.OUT_OF_MEMORY, "raise resources.limits.memory"),
         (1, "first line\nlast line", "Error", Reason.JOB_FAILED, "last line"),
         (3, "", "Error", Reason.JOB_FAILED, "exit code 3"),
         (1, '{"failure": {"reason": "NoSuchReason", "message": "x"}}', "Error", Reason.JOB_FAILED, "exit code 1"),

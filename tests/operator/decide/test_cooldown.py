@@ -11,7 +11,7 @@ from dormouse_api.status import Cooldown, InferenceModelStatus
 from dormouse_operator.decide import cooldown
 from dormouse_operator.decide.runtime import RuntimeView
 from dormouse_operator.observed import Model
-from tests.operator.builders import NOW, gpu, model, pod
+from tests.operator.builders import NOW, ended, gpu, model, pod
 
 GPU = gpu()
 BROKEN = Failure(reason=Reason.ENGINE_FAILED, message="no kernel")
@@ -72,6 +72,21 @@ def test_another_generation_or_another_profile_ends_it() -> None:
     again = cooldown.after(with_status(first, generation=2), GPU, FAILED, 300.0, NOW)
     assert again is not None
     assert again.failures == 1
+
+
+def test_what_was_counted_for_another_profile_is_not_counted_again_while_its_pod_is_still_seen() -> None:
+    seen = replace(FAILED, pod=pod(restarts=1, last_exit=ended(1)))
+    first, mended = next_of(None, seen), gpu("48Gi")
+    told = with_status(first)
+    assert not cooldown.outlived(told, GPU, seen)
+    assert cooldown.outlived(told, mended, seen)
+    assert cooldown.after(told, mended, seen, 300.0, NOW) == first  # kept, or it would be counted at the next look
+    assert cooldown.lasting(first, told, mended, NOW) is None
+    again = replace(seen, pod=pod(restarts=1, last_exit=replace(ended(1), finished=NOW)))
+    assert not cooldown.outlived(told, mended, again)
+    counted = cooldown.after(told, mended, again, 300.0, NOW)
+    assert cooldown.lasting(counted, told, mended, NOW) == counted is not None
+    assert cooldown.after(told, mended, RuntimeView(0, 0), 300.0, NOW) is None
 
 
 def test_what_is_told_has_the_cause_and_when_it_goes_on() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dormouse_operator.decide.eviction import Turn, decide, to_do
 from dormouse_operator.decide.places import rounded
-from dormouse_operator.decide.pool import DOOR_SECONDS, Contender, Traffic
+from dormouse_operator.decide.pool import DOOR_SECONDS, STARVED_SECONDS, Contender, Traffic
 
 NOW = 1000.0
 STAY = 10.0
@@ -112,6 +112,40 @@ def test_the_first_of_the_line_gets_its_pod_and_nobody_else_until_it_is_placed()
 )
 def test_who_is_asked_to_leave_for_one_that_finds_no_device(holders: list[Contender], expected: list[str]) -> None:
     assert leaving(homeless("new"), *holders) == expected
+
+
+def test_the_higher_priority_goes_first_and_of_the_same_who_waits_longest() -> None:
+    a, b = asking("a", asked=NOW - 9), asking("b", asked=NOW - 5, priority=3)
+    c = asking("c", asked=NOW - 7, priority=3)
+    assert going(a, b, c) == ["c"]
+    hungry = replace(a, waiting=NOW - STARVED_SECONDS)
+    assert going(hungry, b, c) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("heir", "holder", "expected"),
+    [
+        pytest.param({"priority": 1}, {"ready_at": NOW - 11}, ["a"], id="a lower one's long stay is cut to the least"),
+        pytest.param({"priority": 1}, {"ready_at": NOW - 9}, [], id="its least stay is not"),
+        pytest.param({"priority": 1}, {"kept": True}, [], id="one that is kept stays for any priority"),
+        pytest.param({}, {"priority": 1, "ready_at": NOW - 500}, [], id="a busy higher one stays"),
+        pytest.param({}, {"priority": 1, "traffic": traffic()}, ["a"], id="a quiet higher one goes"),
+        pytest.param({"waiting": NOW - STARVED_SECONDS}, {"priority": 1}, ["a"], id="who starves is given a turn"),
+    ],
+)
+def test_who_ends_whose_turn(heir: dict[str, Any], holder: dict[str, Any], expected: list[str]) -> None:
+    more: dict[str, Any] = {"traffic": traffic(1), "start_seconds": 20.0} | holder
+    there = awake("a", **more)
+    assert leaving(homeless("new", **heir), there) == expected
+
+
+def test_a_pod_without_a_device_goes_back_into_the_line_for_a_higher_priority() -> None:
+    low, high = homeless("low"), asking("high", priority=1)
+    holder = awake("a", traffic=traffic(1))
+    assert going(low, high, holder) == ["a"]
+    assert to_do([low, high, holder], decide([low, high, holder], NOW, STAY)) == [low.key, holder.key]
+    assert going(replace(low, granted=False, pods=0, homeless=False), high, holder) == ["a", "high"]
+    assert going(replace(low, waiting=NOW - STARVED_SECONDS), high, holder) == ["a", "low"]
 
 
 def test_nodes_that_cannot_be_both_ours_are_no_rivals() -> None:

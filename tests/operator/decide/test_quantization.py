@@ -72,6 +72,25 @@ def test_the_users_order_is_obeyed_and_no_copy_is_made_for_an_engine_that_is_not
     assert [a.engine.value for a in serving.attempts] == ["transformers"]
 
 
+TEXTS = {"configMap": {"name": "texts"}}
+
+
+def test_a_calibrated_copy_has_a_folder_of_its_own_and_needs_the_profiles_image() -> None:
+    wanted = model(quantization="int4", calibration=TEXTS)
+    refused = choose(wanted, facts(), profile(), Q4_THRESHOLD_BYTES)
+    assert isinstance(refused, Impossible)
+    assert "quantizerImage" in refused.message
+    able = profile(quantizerImage="registry/quantizer:1")
+    serving = choose(wanted, facts(), able, Q4_THRESHOLD_BYTES)
+    assert isinstance(serving, Serving)
+    assert serving.folder is not None
+    assert serving.folder.startswith(f"{COMMIT}-int4-")
+    assert serving.attempts[0].model_dir == f"/models/{serving.folder}"
+    other = choose(model(quantization="int4", calibration=TEXTS | {"samples": 8}), facts(), able, Q4_THRESHOLD_BYTES)
+    assert isinstance(other, Serving)
+    assert other.folder != serving.folder
+
+
 def test_auto_makes_a_copy_where_the_full_weights_do_not_fit_the_device() -> None:
     serving = choose(model(), facts(bytes=8 * 10**9), gpu("8Gi"), Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
@@ -100,3 +119,44 @@ def test_what_no_engine_can_serve_is_refused_with_the_fix(
     refused = choose(model(**spec), facts(**known), profile(), Q4_THRESHOLD_BYTES)
     assert isinstance(refused, Impossible)
     assert fix in refused.message
+
+
+DRAWS = {"capabilities": ("image",)}
+OWN = {"custom": {"entryPoint": "house.prices:Model"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "known", "of_profile", "engine"),
+    [
+        ({}, DRAWS, {}, "diffusers"),
+        ({}, DRAWS | {"bytes": BIG}, {}, "diffusers"),
+        ({"engine": {"order": ["vllm"]}}, DRAWS, {}, "diffusers"),
+        ({"quantization": "none"}, DRAWS, {}, "diffusers"),
+        ({}, {}, OWN, "custom"),
+        ({}, DRAWS, OWN, "custom"),
+        ({"engine": {"order": ["vllm"]}}, {"native_quantization": "gptq", "bytes": BIG}, OWN, "custom"),
+    ],
+)
+def test_what_is_no_language_model_has_one_engine_and_its_weights_stay(
+    spec: dict[str, Any], known: dict[str, Any], of_profile: dict[str, Any], engine: str
+) -> None:
+    serving = choose(model(**spec), facts(**known), profile(**of_profile), Q4_THRESHOLD_BYTES)
+    assert isinstance(serving, Serving)
+    assert (serving.quantization, serving.copy) == ("none", None)
+    assert [(a.engine.value, a.model_dir, a.quantization) for a in serving.attempts] == [(engine, FULL, "none")]
+
+
+@pytest.mark.parametrize(("known", "of_profile"), [(DRAWS, {}), ({}, OWN)])
+def test_a_copy_of_what_is_no_language_model_is_refused_with_the_fix(
+    known: dict[str, Any], of_profile: dict[str, Any]
+) -> None:
+    verdict = choose(model(quantization="int4"), facts(**known), profile(**of_profile), Q4_THRESHOLD_BYTES)
+    assert isinstance(verdict, Impossible)
+    assert "set quantization to auto or none" in verdict.message
+
+
+@pytest.mark.parametrize("order", [["diffusers"], ["custom"], ["diffusers", "custom"]])
+def test_an_order_without_an_engine_of_words_is_refused_with_the_fix(order: list[str]) -> None:
+    verdict = choose(model(engine={"order": order}), facts(), profile(), Q4_THRESHOLD_BYTES)
+    assert isinstance(verdict, Impossible)
+    assert "add vllm or transformers" in verdict.message

@@ -116,8 +116,8 @@ def _start(at: str) -> ColdStart:
 def test_the_last_five_starts_are_kept_each_once() -> None:
     known: list[ColdStart] | None = None
     for number in [*range(7), 6]:
-        known = coldstart.append(known, _start(f"2026-01-01T00:00:0{number}Z"))
-    assert [start.at[-2] for start in known or ()] == ["2", "3", "4", "5", "6"]
+        known = coldstart.append(known, _start(f"2026-01-01T00:0{number}:00Z"))
+    assert [start.at[-5] for start in known or ()] == ["2", "3", "4", "5", "6"]
     assert coldstart.append(known, None) is known
 
 

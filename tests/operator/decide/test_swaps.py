@@ -1,6 +1,9 @@
 """What the status tells of the line, and what a turn took."""
 
-from dormouse_api.status import Line, Swap
+from typing import Any
+
+from dormouse_api.lease import micro_time
+from dormouse_api.status import Condition, InferenceModelStatus, Line, Queue, Swap
 from dormouse_operator.decide import swaps
 from dormouse_operator.decide.coldstart import stamp
 from dormouse_operator.decide.places import Place
@@ -34,9 +37,34 @@ def test_when_the_holder_was_asked_is_kept_until_another_holds() -> None:
 
 def test_a_turn_is_measured_from_the_asking_to_the_serving() -> None:
     waited = line(asked_to_leave=stamp(NOW + 10))
-    served = swaps.served(None, swaps.starting(waited), NOW + 14)
+    served = swaps.served(None, swaps.starting(waited, NOW), NOW + 14)
     assert served == [Swap(at=stamp(NOW + 14), seconds=4, waited_seconds=14, holder="ns/a")]
     assert swaps.served(served, None, NOW + 99) == served, "told once"
     assert swaps.served(served, line(), NOW + 99) == served, "nobody was asked: it left by itself"
     many = [Swap(at=stamp(NOW + i), seconds=1, waited_seconds=1, holder="ns/b") for i in range(swaps.KEEP)]
     assert swaps.served(many, waited, NOW + 14) == [*many[1:], served[0]]
+
+
+def test_the_end_of_a_wait_is_measured_once() -> None:
+    def status(ready: int = 0, pulled: str = "Queued", **more: Any) -> InferenceModelStatus:
+        condition = Condition(
+            type="ModelPulled",
+            status="False",
+            reason=pulled,
+            message="",
+            observed_generation=1,
+            last_transition_time=stamp(NOW),
+        )
+        return InferenceModelStatus(conditions=[condition], ready_replicas=ready, **more)
+
+    line = Line(since=stamp(NOW - 30), position=0, of=1)
+    queue = Queue(since=micro_time(NOW - 7), position=1, of=2)
+    assert swaps.waited(status(line=line), status(ready=1), NOW) == {"accelerator": 30.0}
+    assert swaps.waited(status(line=line), status(), NOW) == {}, "nobody wants it any more"
+    assert swaps.waited(status(queue=queue), status(pulled="Pulling"), NOW) == {"pull": 7.0}
+    assert swaps.waited(status(queue=queue), status(pulled="StorageFailed"), NOW) == {"pull": 7.0}, "it waits elsewhere"
+    assert swaps.waited(status(queue=queue), status(pulled="Network"), NOW) == {}
+    assert swaps.waited(status(ready=1), status(ready=1), NOW) == {}
+    swap = Swap(at=stamp(NOW), seconds=3, waited_seconds=5, holder="ns/b")
+    assert swaps.news(None, [swap]) == [swap]
+    assert swaps.news([swap], [swap]) == []

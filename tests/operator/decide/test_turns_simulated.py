@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from dormouse_operator.decide.eviction import decide
-from dormouse_operator.decide.pool import Contender, Key, Traffic
+from dormouse_operator.decide.pool import STARVED_SECONDS, Contender, Key, Traffic
 
 TICK, POLL, STAY, IDLE, ENDING = 0.5, 2.0, 10.0, 300.0, 1.0
 LONGEST_CALL, HOUR = 8.0, 3600.0
@@ -39,6 +39,9 @@ class Model:
     traffic: Traffic | None = None
     waits: list[float] = field(default_factory=list)
     starts: int = 0
+    priority: int = 0
+    waiting: float | None = None
+    """Since when it is in the line, until it serves."""
 
     def wanted(self, now: float) -> bool:
         lasts = now < self.last_used + IDLE and (self.left is None or self.last_used > self.left)
@@ -68,6 +71,8 @@ class Model:
             woken=self.woken,
             left=self.left if not self.granted else None,
             start_seconds=self.start,
+            priority=self.priority,
+            waiting=self.waiting,
         )
 
 
@@ -101,6 +106,7 @@ class World:
             m.last_used = self.now
         if m.granted and m.ready_at is not None and self.now >= m.ready_at and m.leaving is None:
             m.waits += [self.now - since for since, _ in m.held]
+            m.waiting = None
             m.flying += [self.now + takes for _, takes in m.held]
             m.held = []
 
@@ -123,6 +129,7 @@ class World:
             m.leaving = None
         if not m.granted and wanted and turn.go:
             m.granted, m.woken, m.left, m.starts = True, self.now, None, m.starts + 1
+        m.waiting = m.waiting or m.asked if wanted else None
         m.asked = None if m.granted or not wanted else m.asked if m.asked is not None else self.now
 
     def _schedule(self) -> None:
@@ -172,3 +179,24 @@ def test_one_alone_is_never_disturbed() -> None:
     world.run(HOUR)
     assert models[0].starts == 1
     assert max(models[0].waits[1:]) <= TICK
+
+
+def test_a_higher_priority_waits_for_no_long_turn_and_a_lower_one_is_served_all_the_same() -> None:
+    urgent = Model("urgent", start=5.0, every=60.0, priority=10)
+    models = [Model("low", start=20.0, every=0.7), Model("low-too", start=20.0, every=0.7), urgent]
+    world = World(1, models)
+    world.run(HOUR)
+    # a start that is under way, the least stay, the last calls, the end, and its own start
+    assert max(urgent.waits) <= 20.0 + STAY + LONGEST_CALL + ENDING + 3 * POLL + 4.0 + urgent.start
+    assert all(max(m.waits) <= 4 * (20.0 + 60.0) for m in models)
+
+
+def test_a_lower_one_does_not_starve_beside_higher_ones_that_are_always_busy() -> None:
+    low = Model("low", start=5.0, every=30.0, priority=-5)
+    models = [Model("a", start=5.0, every=0.5), Model("b", start=5.0, every=0.5), low]
+    world = World(2, models)
+    world.run(2 * HOUR)
+    others = 2 * (5.0 + 15.0 + LONGEST_CALL + ENDING + 3 * POLL)
+    assert STARVED_SECONDS * 0.8 <= max(low.waits) <= STARVED_SECONDS + others + low.start
+    assert low.starts >= 2 * HOUR / (STARVED_SECONDS + 2 * others)
+    assert all(max(m.waits) <= 120 for m in models[:2])
