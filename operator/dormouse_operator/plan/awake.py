@@ -6,8 +6,9 @@ What is wanted (lease, demand, minReplicas), less a cooldown, less what the mode
 import math
 from dataclasses import dataclass, replace
 
+from dormouse_api.ahead import Prewarm
 from dormouse_api.lease import Wish
-from dormouse_operator.decide import cooldown
+from dormouse_operator.decide import cooldown, prewarm
 from dormouse_operator.decide.autoscale import calm_seconds
 from dormouse_operator.decide.eviction import Turn
 from dormouse_operator.decide.pool import AGAIN_SECONDS
@@ -15,6 +16,8 @@ from dormouse_operator.decide.replicas import Bounds, Scale, decide
 from dormouse_operator.observed import Observed
 from dormouse_operator.plan.runtime import Marks
 
+GUESS_SECONDS = 60.0
+"""Until a guess that finds no room is made again."""
 SETTLED_SECONDS = 10.0
 """After a model made room for another: a Lease written within it may still be the word of the calls before."""
 
@@ -28,6 +31,10 @@ class Awake:
     marks: Marks
     closed: bool
     """No new calls are to come: its Service finds no pods."""
+    ahead: prewarm.Wanted
+    """What schedules and history want."""
+    prewarmed: Prewarm | None
+    """What the status shall tell of that."""
 
 
 def wants(o: Observed, now: float) -> Scale:
@@ -35,27 +42,35 @@ def wants(o: Observed, now: float) -> Scale:
     resting = cooldown.in_force(o.model, o.profile, now)
     if resting is not None:
         return Scale(0, cooldown.ends(resting))
-    return decide(_wish(o), bounds(o), o.demand, now, o.runtime.replicas if o.runtime is not None else 0)
+    ahead = prewarm.wanted(o.model, o.runtime, now)
+    alone = decide(_wish(o), bounds(o, ahead.replicas), o.demand, now, o.runtime.replicas if o.runtime else 0)
+    times = [at for at in (alone.look_at, ahead.look_at) if at is not None]
+    guess = alone.replicas == 0 and ahead.guess
+    return Scale(1 if guess else alone.replicas, min(times, default=None), guess)
 
 
 def awake(o: Observed, now: float) -> Awake:
     """How many pods it has now."""
     alone = wants(o, now)
-    wanted = alone.replicas > 0
     scale = alone if o.turn is None else _in_turn(o, o.turn, alone, now)
-    marks = Marks(_woken_at(o, scale, now), _asked_at(o, wanted, scale, now), _turned_out(o, scale, now))
+    wanted = alone.replicas > 0 and not (alone.guess and scale.replicas == 0)
+    ahead = prewarm.wanted(o.model, o.runtime, now)
+    marks = Marks(_woken_at(o, scale, ahead, now), _asked_at(o, wanted, scale, now), _turned_out(o, scale, now))
     leaving = o.turn is not None and o.turn.leaving
     ending = scale.replicas == 0 and marks.turned_out is not None and bool(o.pods_of("runtime"))
-    return Awake(scale, wanted, marks, leaving or ending)
+    told = prewarm.after(o.model, prewarm.Moment(now, _wish(o), o.runtime, scale.replicas, ahead))
+    return Awake(scale, wanted, marks, leaving or ending, ahead, told)
 
 
-def bounds(o: Observed) -> Bounds:
-    """The scaling bounds of the spec; a pod's load defaults to what its profile decodes at once."""
+def bounds(o: Observed, scheduled: int = 0) -> Bounds:
+    """The scaling bounds of the spec and of a schedule's window; a pod's load defaults to what its profile decodes at
+    once.
+    """
     scaling = o.model.spec.scaling
     slots = o.profile.spec.max_num_seqs if o.profile else 64
     starts = [start.seconds for start in o.model.status.cold_starts or ()]
     calm = calm_seconds(max(starts, default=None))
-    return Bounds(scaling.min_replicas, scaling.max_replicas, scaling.target_in_flight or slots, calm)
+    return Bounds(max(scaling.min_replicas, scheduled), scaling.max_replicas, scaling.target_in_flight or slots, calm)
 
 
 def _wish(o: Observed) -> Wish | None:
@@ -67,20 +82,21 @@ def _wish(o: Observed) -> Wish | None:
 
 
 def _in_turn(o: Observed, turn: Turn, alone: Scale, now: float) -> Scale:
-    least = o.model.spec.scaling.min_replicas
+    least = max(o.model.spec.scaling.min_replicas, prewarm.wanted(o.model, o.runtime, now).replicas)
     replicas = alone.replicas if turn.go else 0
     if turn.full and replicas:
         # one more of its pods could take what somebody was asked to leave for the first of the line
         present = sum(1 for pod in o.pods_of("runtime") if pod.node and not pod.deleting)
         replicas = min(replicas, max(1, least, present))
     changes = turn.leaving or turn.full or turn.place is not None or replicas < alone.replicas
-    again = min(alone.look_at or math.inf, now + AGAIN_SECONDS) if changes else alone.look_at
+    pause = GUESS_SECONDS if alone.guess and replicas == 0 else AGAIN_SECONDS
+    again = min(alone.look_at or math.inf, now + pause) if changes else alone.look_at
     return replace(alone, replicas=replicas, look_at=again)
 
 
-def _woken_at(o: Observed, scale: Scale, now: float) -> float | None:
-    """The moment of the present wake: the lease as it was when replicas left zero, or when its turn came; kept until
-    they return to it.
+def _woken_at(o: Observed, scale: Scale, ahead: prewarm.Wanted, now: float) -> float | None:
+    """The moment of the present wake: the lease as it was when replicas left zero, or when its turn came, or when it
+    was started ahead; kept until they return to it.
     """
     if scale.replicas == 0:
         return None
@@ -88,7 +104,9 @@ def _woken_at(o: Observed, scale: Scale, now: float) -> float | None:
         return o.runtime.woken_at
     if o.runtime is not None and o.runtime.asked_at is not None:
         return now
-    return o.wish.renewed if o.wish is not None and scale.look_at is not None else None
+    if o.wish is not None and o.wish.ends > now:
+        return o.wish.renewed
+    return now if ahead.ahead is not None else None
 
 
 def _asked_at(o: Observed, wanted: bool, scale: Scale, now: float) -> float | None:

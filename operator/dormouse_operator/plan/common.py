@@ -69,8 +69,12 @@ def pod_spec(container: Object, volumes: list[Object]) -> Object:
 
 
 def env(values: dict[str, str]) -> list[Object]:
-    """Environment in a fixed order; HOME is the one writable folder."""
-    return [{"name": name, "value": value} for name, value in sorted(({"HOME": "/tmp"} | values).items())]  # noqa: S108
+    """Environment in a fixed order; HOME is the one writable folder.
+
+    The kubelet replaces `$(NAME)` in values; doubled, a dollar is one, and what a user wrote arrives as it was written.
+    """
+    whole = {"HOME": "/tmp"} | values  # noqa: S108
+    return [{"name": name, "value": value.replace("$", "$$")} for name, value in sorted(whole.items())]
 
 
 def weights(claim: str, *, read_only: bool) -> tuple[Object, Object]:

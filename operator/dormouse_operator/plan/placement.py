@@ -1,8 +1,7 @@
 """Where pods of a profile run and what they get, as parts of a pod. Pure."""
 
-from dormouse_api.profile import RemoteCode
-from dormouse_operator.decide.facts import Facts
-from dormouse_operator.observed import Profile
+from dormouse_api import names
+from dormouse_operator.observed import Claim, Profile
 from dormouse_operator.plan.common import Object
 
 
@@ -19,6 +18,21 @@ def placement(profile: Profile) -> Object:
     return part
 
 
+def beside(claim: Claim) -> Object:
+    """With whom a pod must run that mounts `claim`: a ReadWriteOnce volume is attached to one node at a time, and a pod
+    elsewhere would wait for it for ever. The first such pod goes anywhere, for the scheduler counts it as its own peer.
+    """
+    if not claim.one_node:
+        return {}
+    same = {"labelSelector": {"matchLabels": on_claim(claim)}, "topologyKey": "kubernetes.io/hostname"}
+    return {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [same]}}}
+
+
+def on_claim(claim: Claim) -> dict[str, str]:
+    """The label of every pod, and every Job, that mounts the claim."""
+    return {names.LABEL_CLAIM: names.claim_label(claim.name)}
+
+
 def resources(profile: Profile, *, devices: bool) -> Object:
     """Requests and limits; devices are limits, which Kubernetes takes as requests too."""
     part = profile.spec.resources.wire()
@@ -29,8 +43,3 @@ def resources(profile: Profile, *, devices: bool) -> Object:
             accelerator.resource: str(accelerator.count)
         }
     return part
-
-
-def runs_remote_code(facts: Facts, profile: Profile) -> bool:
-    """Both must agree: the repository needs its own code, and the administrator lets it run."""
-    return facts.remote_code and profile.spec.remote_code is RemoteCode.ALLOWED

@@ -1,12 +1,17 @@
 """The Deployment of the runtime. Its template depends on the spec and the weights only, so a wake never rolls it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from dormouse_api import names
+from dormouse_api.adapters import LoraConfig
 from dormouse_api.lease import micro_time
 from dormouse_api.model import Task
 from dormouse_api.profile import Device, UpdateStrategy
-from dormouse_api.runtime import RuntimeConfig
+from dormouse_api.runtime import EntryPoint, RuntimeConfig
+from dormouse_api.speculative import DraftStatus
+from dormouse_operator.decide import draft, parsers, remotecode
 from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.fit import preflight
 from dormouse_operator.decide.quantization import Serving
@@ -14,13 +19,15 @@ from dormouse_operator.observed import (
     ANNOTATION_ASKED,
     ANNOTATION_TURNED_OUT,
     ANNOTATION_WOKEN,
+    Claim,
     Model,
     Profile,
     Runtime,
 )
 from dormouse_operator.plan.common import Object, cache_mount, env, labels, metadata, pod_spec, tmp_mount, weights
-from dormouse_operator.plan.placement import placement, resources, runs_remote_code
+from dormouse_operator.plan.placement import beside, on_claim, placement, resources
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 DRAIN_SECONDS = 300
 GRACE_SECONDS = DRAIN_SECONDS + 15
 """The supervisor drains on SIGTERM, for as long as the router's own streams may end; the rest is for the engine to end.
@@ -34,11 +41,14 @@ def selector(model: Model) -> dict[str, str]:
     return {names.LABEL_MODEL: model.name, names.LABEL_COMPONENT: names.COMPONENT_RUNTIME}
 
 
-def config(model: Model, facts: Facts, serving: Serving, profile: Profile) -> RuntimeConfig:
+def config(
+    model: Model, facts: Facts, serving: Serving, profile: Profile, drafted: DraftStatus | None = None
+) -> RuntimeConfig:
     """What the supervisor is told."""
     spec, engine, accelerator = profile.spec, model.spec.engine, profile.spec.accelerator
     embeds = "embedding" in facts.capabilities and "completion" not in facts.capabilities
     task = engine.task if engine.task is not Task.AUTO else Task.EMBED if embeds else Task.GENERATE
+    fitted = preflight(model, facts, profile, serving.quantization)
     return RuntimeConfig(
         model=model.name,
         commit=facts.commit,
@@ -46,19 +56,33 @@ def config(model: Model, facts: Facts, serving: Serving, profile: Profile) -> Ru
         attempts=serving.attempts,
         device=spec.device.value,
         devices=accelerator.count if accelerator and spec.device is Device.CUDA else 1,
-        kv_cache_bytes=preflight(model, facts, profile, serving.quantization).kv_bytes,
+        kv_cache_bytes=fitted.kv_bytes,
         max_num_seqs=spec.max_num_seqs,
         max_model_len=engine.max_model_len,
         dtype=engine.dtype.value,
         task=task.value,
-        tool_call_parser=engine.tool_call_parser,
-        reasoning_parser=engine.reasoning_parser,
+        custom=EntryPoint(path=spec.custom.entry_point, config=spec.custom.config or {}) if spec.custom else None,
+        tool_call_parser=parsers.chosen(engine.tool_call_parser, facts.tool_call_parser),
+        reasoning_parser=parsers.chosen(engine.reasoning_parser, facts.reasoning_parser),
         chat_template=engine.chat_template,
+        speculative=draft.config(model, drafted),
+        lora=_lora(model),
         args=(*(spec.args or ()), *(engine.args or ())),
-        remote_code=runs_remote_code(facts, profile),
+        remote_code=remotecode.runs(facts, profile),
+        adapt=engine.adapt,
+        planned_bytes=fitted.planned_bytes,
         start_seconds=spec.start_seconds,
+        stall_seconds=spec.stall_seconds,
         drain_seconds=DRAIN_SECONDS,
     )
+
+
+def _lora(model: Model) -> LoraConfig | None:
+    """Which adapters there are is not in it: they come and go without another template."""
+    if model.spec.adapters is None:
+        return None
+    room = model.spec.engine.lora
+    return LoraConfig(list=model.uid, max_rank=room.max_rank, max_active=room.max_active)
 
 
 @dataclass(frozen=True)
@@ -105,16 +129,18 @@ def strategy(profile: Profile) -> Object:
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
-def template(model: Model, runtime: RuntimeConfig, profile: Profile, claim: str) -> Object:
-    """The pod template."""
-    volume, mount = weights(claim, read_only=True)
+def template(
+    model: Model, runtime: RuntimeConfig, profile: Profile, claim: Claim, more: Mapping[str, str] = NOTHING
+) -> Object:
+    """The pod template. `more`: of its environment."""
+    volume, mount = weights(claim.name, read_only=True)
     memory = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": profile.spec.shared_memory}}
     container: Object = {
         "name": "runtime",
         "image": profile.spec.image,
         "imagePullPolicy": profile.spec.image_pull_policy.value,
         "args": ["serve"],
-        "env": env({names.ENV_RUNTIME_CONFIG: runtime.model_dump_json(), "HF_HUB_OFFLINE": "1"}),
+        "env": env({names.ENV_RUNTIME_CONFIG: runtime.model_dump_json(), "HF_HUB_OFFLINE": "1", **more}),
         "ports": [
             {"name": "serving", "containerPort": names.PORT_SERVING, "protocol": "TCP"},
             {"name": "admin", "containerPort": names.PORT_ADMIN, "protocol": "TCP"},
@@ -124,9 +150,9 @@ def template(model: Model, runtime: RuntimeConfig, profile: Profile, claim: str)
         "readinessProbe": _probe("/readyz", PROBE_SECONDS, period=1, failures=1),
         "livenessProbe": _probe("/livez", 5, period=10, failures=6),
     }
-    pod = pod_spec(container, [memory, volume]) | placement(profile)
+    pod = pod_spec(container, [memory, volume]) | placement(profile) | beside(claim)
     return {
-        "metadata": {"labels": labels(model, names.COMPONENT_RUNTIME)},
+        "metadata": {"labels": labels(model, names.COMPONENT_RUNTIME) | on_claim(claim)},
         "spec": pod | {"terminationGracePeriodSeconds": GRACE_SECONDS},
     }
 

@@ -8,7 +8,7 @@ import pytest
 from dormouse_api import names
 from dormouse_api.runtime import RuntimeConfig
 from dormouse_operator.decide.quantization import Serving, choose
-from dormouse_operator.observed import ANNOTATION_WOKEN, Model, Profile
+from dormouse_operator.observed import ANNOTATION_WOKEN, Claim, Model, Profile
 from dormouse_operator.plan import jobs, runtime
 from dormouse_operator.plan.common import Object
 from dormouse_operator.plan.lease import lease
@@ -23,7 +23,7 @@ SECRET = {"uri": "hf://org/name", "tokenSecretRef": {"name": "hub", "key": "t"}}
 def deployment(m: Model, p: Profile, replicas: int = 1, woken: float | None = None) -> Object:
     serving = choose(m, facts(), p, Q4_THRESHOLD_BYTES)
     assert isinstance(serving, Serving)
-    template = runtime.template(m, runtime.config(m, facts(), serving, p), p, "tiny-weights")
+    template = runtime.template(m, runtime.config(m, facts(), serving, p), p, claim())
     return runtime.deployment(m, template, runtime.strategy(p), replicas, runtime.Marks(woken))
 
 
@@ -146,6 +146,42 @@ def test_pulls_and_copies_run_where_the_runtime_could() -> None:
     assert "nodeSelector" not in pod_of(jobs.job(model(), jobs.inspect(model(), SETTINGS), 0))
 
 
+def affinity_of(body: Object) -> Any:
+    return pod_of(body).get("affinity", {}).get("podAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+
+
+def volume_bodies(where: Claim) -> list[Object]:
+    m, p = model(), profile()
+    serving = choose(m, facts(), p, Q4_THRESHOLD_BYTES)
+    assert isinstance(serving, Serving)
+    template = runtime.template(m, runtime.config(m, facts(), serving, p), p, where)
+    return [
+        jobs.job(m, jobs.pull(m, SETTINGS, facts(), where, p), 0),
+        jobs.job(m, jobs.quantize(m, facts(), "int4", where, p), 0),
+        runtime.deployment(m, template, runtime.strategy(p), 1, runtime.Marks()),
+    ]
+
+
+def test_whoever_mounts_a_volume_of_one_node_runs_beside_who_does_already() -> None:
+    for body in volume_bodies(claim(name="tiny-weights")):
+        (term,) = affinity_of(body)
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        wanted = term["labelSelector"]["matchLabels"]
+        assert wanted == {names.LABEL_CLAIM: "tiny-weights"}
+        assert wanted.items() <= body["spec"]["template"]["metadata"]["labels"].items(), "the first pod is its own peer"
+
+
+def test_a_volume_of_many_nodes_ties_nobody() -> None:
+    for body in volume_bodies(claim(access_modes=("ReadWriteMany",))):
+        assert affinity_of(body) is None
+        assert body["spec"]["template"]["metadata"]["labels"][names.LABEL_CLAIM] == "tiny-weights"
+
+
+def test_a_long_name_of_a_claim_is_a_hash_in_labels() -> None:
+    for body in volume_bodies(claim(name="c" * 253)):
+        assert len(body["spec"]["template"]["metadata"]["labels"][names.LABEL_CLAIM]) == 32
+
+
 def test_the_hub_endpoint_reaches_the_puller_only_when_it_is_set() -> None:
     m = model()
     plain = env_of(jobs.job(m, jobs.inspect(m, SETTINGS), 0))
@@ -251,7 +287,8 @@ def test_the_service_is_headless_and_selects_runtime_pods_only() -> None:
 
 
 def test_a_retained_claim_has_no_owner() -> None:
-    kept = plan_claim(model(storage={"reclaimPolicy": "Retain", "className": "fast"}), 1, None)
+    retained = model(storage={"reclaimPolicy": "Retain", "className": "fast"})
+    kept = plan_claim(retained, profile(), COMMIT, 1, None)
     assert "ownerReferences" not in kept["metadata"]
     assert kept["spec"]["storageClassName"] == "fast"
-    assert "ownerReferences" in plan_claim(model(), 1, None)["metadata"]
+    assert "ownerReferences" in plan_claim(model(), profile(), COMMIT, 1, None)["metadata"]
