@@ -1,6 +1,7 @@
 """The operator's entry point: environment, logging, signals. Everything else is handed down."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -9,10 +10,24 @@ import sys
 import structlog
 import uvloop
 
+from dormouse_api.masking import without_secrets
+from dormouse_operator.election import LostLeadershipError
 from dormouse_operator.process import run
 from dormouse_operator.settings import Settings, SettingsError
 
+log = logging.getLogger(__name__)
+
 LONGEST_LINE = 600
+SWITCH_SECONDS = 0.001
+"""Between two threads' turns at the interpreter. kopf's is busy with its first lists while ours has wakes to answer."""
+
+
+def conceal(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Whatever answers and errors of others say, no credential is in a line."""
+    for name in ("event", "exception"):
+        if name in event:
+            event[name] = without_secrets(str(event[name]))
+    return event
 
 
 def shorten(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -30,6 +45,7 @@ def configure_logging(level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        conceal,
         shorten,
     ]
     handler = logging.StreamHandler(sys.stderr)
@@ -50,17 +66,25 @@ def configure_logging(level: str) -> None:
 
 
 async def main(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT; where the lead is lost, the process ends here."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run(settings, stop)
+    try:
+        await run(settings, stop)
+    except LostLeadershipError as error:
+        log.error("%s: this process ends, so that only one acts", error)
+        logging.shutdown()
+        os._exit(1)  # the loop's own end waits for connections on which nobody answers any more
 
 
 if __name__ == "__main__":
     try:
         told = Settings.from_environment(os.environ)
     except SettingsError as error:
-        sys.exit(f"dormouse-operator: {error}")
+        sys.exit(f"dormouse-operator: {without_secrets(str(error))}")
     configure_logging(told.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()  # what was imported is never garbage: a full collection need not walk through it
     uvloop.run(main(told))

@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import aiohttp
 from pydantic import ValidationError
@@ -18,8 +18,11 @@ from pydantic import ValidationError
 from dormouse_api import demand as wire
 from dormouse_operator.decide.autoscale import CALM_SECONDS, history_seconds
 from dormouse_operator.decide.pool import Traffic
-from dormouse_operator.observed import Demand, Sample
+from dormouse_operator.engines import Engines
+from dormouse_operator.firsts import Firsts
+from dormouse_operator.observed import Demand, Pressure, Sample, Tally
 from dormouse_operator.queue import Key
+from dormouse_operator.tally import Tallies
 from dormouse_operator.traffic import Heard
 
 log = logging.getLogger(__name__)
@@ -36,8 +39,15 @@ class Board:
         self._clock = clock
         self._samples: dict[Key, deque[Sample]] = {}
 
-    def take(self, answers: Iterable[wire.Demand], sized: Collection[Key] = ()) -> set[Key]:
-        """One poll of all routers; the models to look at. Of `sized` ones it is kept, too, that nobody calls them."""
+    def take(
+        self,
+        answers: Iterable[wire.Demand],
+        sized: Collection[Key] = (),
+        pressures: Mapping[Key, Pressure] | None = None,
+    ) -> set[Key]:
+        """One poll of all routers, and of engines; the models to look at. Of `sized` ones it is kept, too, that nobody
+        calls them.
+        """
         now, total = self._clock(), dict.fromkeys((*self._samples, *sized), 0)
         for answer in answers:
             for name, model in answer.models.items():
@@ -49,7 +59,7 @@ class Board:
             samples = self._samples.setdefault(key, deque())
             if (count and key in sized) or bool(count) != bool(samples and samples[-1].load):
                 changed.add(key)
-            samples.append(Sample(now, count))
+            samples.append(Sample(now, count, (pressures or {}).get(key)))
             since = max(samples[0].at, now - WINDOW)
             while samples[0].at < since:
                 samples.popleft()
@@ -77,14 +87,19 @@ class Demands:
         self._every = every
         self._board = Board()
         self._heard = Heard()
-        self._sized: set[Key] = set()
+        self._tallies = Tallies()
+        self._firsts = Firsts()
+        self._sized: dict[Key, tuple[str, ...]] = {}
+        self._engines = Engines()
 
-    def size(self, key: Key, wanted: bool) -> None:
-        """Whether the model is to be looked at after every poll while it has demand: it may have several pods."""
+    def size(self, key: Key, wanted: bool, engines: tuple[str, ...] = ()) -> None:
+        """Whether the model is to be looked at after every poll while it has demand: it may have several pods.
+        `engines`: addresses of those that are ready, to be asked for their own queues.
+        """
         if wanted:
-            self._sized.add(key)
+            self._sized[key] = engines
         else:
-            self._sized.discard(key)
+            self._sized.pop(key, None)
 
     def of(self, key: Key) -> Demand | None:
         """The model's demand, if any router has told of it lately."""
@@ -94,6 +109,21 @@ class Demands:
         """The model's calls as all routers told of them lately; `now` in seconds since the epoch."""
         return self._heard.of(key, now)
 
+    def tally(self, key: Key) -> Tally:
+        """What has been heard of the model's calls since it was last settled."""
+        return self._tallies.of(key)
+
+    def first_token(self, key: Key) -> float | None:
+        """When the first stream that waited for the last wake had its first token, if that was lately."""
+        return self._firsts.of(key)
+
+    def settled(self, key: Key, written: Tally | None) -> None:
+        """`written` is in the model's status; None: the model is gone."""
+        if written is None:
+            self._tallies.forget(key)
+        else:
+            self._tallies.settled(key, written)
+
     async def run(self) -> None:
         """Poll until cancelled."""
         if not self._host:
@@ -101,10 +131,15 @@ class Demands:
         async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False) as session:
             while True:
                 began, routers = time.time(), await self._routers()
-                told = await asyncio.gather(*(self._ask(session, ip) for ip in routers))
+                pressures, told = await asyncio.gather(
+                    self._engines.ask(session, self._sized),
+                    asyncio.gather(*(self._ask(session, ip) for ip in routers)),
+                )
                 answers = [answer for answer in told if answer is not None]
                 self._heard.take(began, answers, whole=bool(routers) and len(answers) == len(routers))
-                for key in self._board.take(answers, self._sized):
+                self._tallies.take(time.monotonic(), answers)
+                fresh = self._firsts.take(time.time(), answers)
+                for key in self._board.take(answers, self._sized, pressures) | fresh:
                     self._changed(key)
                 await asyncio.sleep(self._every)
 

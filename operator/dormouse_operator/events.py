@@ -56,6 +56,11 @@ class Recorder:
         except asyncio.QueueFull:
             log.warning("too many events wait: dropped %s of %s/%s", happening.reason, model.namespace, model.name)
 
+    @property
+    def waiting(self) -> int:
+        """Events that are not posted yet."""
+        return self._queue.qsize()
+
     async def run(self) -> None:
         """Post until cancelled."""
         while True:
@@ -66,7 +71,11 @@ class Recorder:
                 log.warning("event %s of %s/%s: %s", happening.reason, model.namespace, model.name, error)
 
     async def post(self, model: Model, happening: Happening, at: float) -> None:
-        """Post one event, or raise the count of an equal one."""
+        """Post one event, or raise the count of an equal one; one of a kind has its name from what it tells of."""
+        if happening.once:
+            name = f"{model.name}.{names.digest(model.uid, happening.reason, happening.once, length=16)}"
+            await self._poster.create_event(self._body(model, happening, name, at))
+            return
         id_ = (model.uid, happening.reason, happening.note)
         known = self._posted.get(id_)
         if known is not None and at - known.last < SAME:
@@ -82,22 +91,29 @@ class Recorder:
         await self._poster.create_event(self._body(model, happening, name, at))
 
     def _body(self, model: Model, happening: Happening, name: str, at: float) -> dict[str, Any]:
-        return {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"name": name, "namespace": model.namespace},
-            "eventTime": micro_time(at),
-            "reportingController": CONTROLLER,
-            "reportingInstance": self._instance,
-            "reason": happening.reason,
-            "action": happening.action,
-            "note": happening.note[:NOTE_LIMIT],
-            "type": "Warning" if happening.warning else "Normal",
-            "regarding": {
-                "apiVersion": names.API_VERSION,
-                "kind": names.MODEL_KIND,
-                "namespace": model.namespace,
-                "name": model.name,
-                "uid": model.uid,
-            },
+        regarding = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.MODEL_KIND,
+            "namespace": model.namespace,
+            "name": model.name,
+            "uid": model.uid,
         }
+        return event(regarding, happening, name, at, self._instance)
+
+
+def event(regarding: dict[str, Any], happening: Happening, name: str, at: float, instance: str) -> dict[str, Any]:
+    """An Event named `name` beside the object that it regards; `at` in seconds since the epoch."""
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": regarding["namespace"]},
+        "eventTime": micro_time(at),
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance[:128],
+        "reason": happening.reason,
+        "action": happening.action,
+        # the API server counts bytes
+        "note": happening.note.encode()[:NOTE_LIMIT].decode(errors="ignore"),
+        "type": "Warning" if happening.warning else "Normal",
+        "regarding": regarding,
+    }

@@ -5,13 +5,13 @@ Derived from what was written, so a restarted operator repeats nothing and an un
 
 from dataclasses import dataclass
 
+from dormouse_api.ahead import Source
 from dormouse_api.conditions import ConditionType, Reason, is_failure
-from dormouse_api.status import Condition, InferenceModelStatus
+from dormouse_api.status import ColdStart, Condition, InferenceModelStatus
+from dormouse_operator.decide import coldstart, gpus
 from dormouse_operator.decide.quantities import words
 
 IN_TURN = (Reason.WAITING_FOR_ACCELERATOR.value, Reason.MAKING_ROOM.value)
-STEP = 25
-"""Per cent of a pull between two events."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Happening:
     note: str
     action: str
     warning: bool = False
+    once: str = ""
+    """What makes it one of a kind: it is posted once, whoever posts it again."""
 
 
 def happenings(name: str, old: InferenceModelStatus, new: InferenceModelStatus) -> list[Happening]:
@@ -33,14 +35,22 @@ def happenings(name: str, old: InferenceModelStatus, new: InferenceModelStatus) 
     if before is None:
         found.append(Happening("Created", f"{name} is taken into care", "Create"))
     found += _pull(old, new)
+    found += _copied(old, new)
+    found += [
+        Happening(f"Gpu{warned.kind}", f"{warned.pod}: {warned.message}", "Watch", warning=True)
+        for warned in gpus.news(old.gpu_warnings, new.gpu_warnings)
+    ]
+    found += [started(start) for start in coldstart.news(old.cold_starts, new.cold_starts)]
     if before is not None and (before.reason, before.status) == (after.reason, after.status):
         return found
     if after.status == "False" and is_failure(after.reason):
         found.append(Happening(after.reason, after.message, "Serve", warning=True))
+    elif after.reason == Reason.QUEUED.value:
+        found.append(Happening("Queued", after.message, "Pull"))
     elif after.reason == Reason.QUANTIZING.value:
         found.append(Happening("QuantizeStarted", after.message, "Quantize"))
     elif after.reason == Reason.WAKING.value:
-        found.append(Happening("Waking", f"{name} is called and wakes", "Wake"))
+        found.append(Happening("Waking", _waking(name, old, new), "Wake"))
     elif after.reason in IN_TURN:
         found.append(Happening(after.reason, after.message, "Wake"))
     elif after.reason == Reason.SERVING.value:
@@ -50,20 +60,44 @@ def happenings(name: str, old: InferenceModelStatus, new: InferenceModelStatus) 
     return found
 
 
+def started(start: ColdStart) -> Happening:
+    """The one Event of a start."""
+    return Happening("Started", coldstart.sentence(start), "Wake", once=start.at)
+
+
 def _pull(old: InferenceModelStatus, new: InferenceModelStatus) -> list[Happening]:
     found: list[Happening] = []
     if old.commit != new.commit and new.commit is not None:
         found.append(Happening("Inspected", f"commit {new.commit}, {words(new.bytes or 0)}", "Inspect"))
-    before = old.pull.percent if old.pull else None
     if new.pull is not None:
-        if before is None:
+        if old.pull is None:
             found.append(Happening("PullStarted", f"pulling {words(new.pull.total)}", "Pull"))
-        if new.pull.percent // STEP > (before or 0) // STEP and new.pull.percent < 100:
+        if new.pull.announced > (old.pull.announced if old.pull else 0):
             rate = words(new.pull.bytes_per_second)
-            found.append(Happening("PullProgress", f"{new.pull.percent // STEP * STEP}% pulled, {rate}/s", "Pull"))
+            found.append(Happening("PullProgress", f"{new.pull.announced}% pulled, {rate}/s", "Pull"))
     if _true(new, ConditionType.MODEL_PULLED) and not _true(old, ConditionType.MODEL_PULLED):
         found.append(Happening("Pulled", f"{words(new.bytes or 0)} of commit {new.commit} are on the volume", "Pull"))
     return found
+
+
+def _copied(old: InferenceModelStatus, new: InferenceModelStatus) -> list[Happening]:
+    before, after = _find(old, ConditionType.QUANTIZED), _find(new, ConditionType.QUANTIZED)
+    if (
+        after is None
+        or after.status != "True"
+        or (before is not None and before.status == "True" and before.reason == after.reason)
+    ):
+        return []
+    bad = after.reason == Reason.LOW_QUALITY.value
+    return [Happening(after.reason, after.message, "Quantize", warning=bad)]
+
+
+def _waking(name: str, old: InferenceModelStatus, new: InferenceModelStatus) -> str:
+    ahead = new.prewarm.current if new.prewarm is not None else None
+    if ahead is None or (old.prewarm is not None and old.prewarm.current == ahead):
+        return f"{name} is called and wakes"
+    why = "schedule" if ahead.source is Source.SCHEDULE else "history"
+    return f"{name} is started ahead of {ahead.serves_at}, by its {why}"
 
 
 def _asleep(name: str, before: Condition | None) -> str:

@@ -1,23 +1,25 @@
-"""The only module that talks to the API server. Dicts in, dicts out; server-side apply is the only way to write.
+"""All that is asked of the API server, over `wire`. Dicts in, dicts out; server-side apply is the only way to write.
 
 Models of the client library are not used: they refuse or drop fields they do not know. Every call has a deadline, is
 tried again where that can help, and ends in `Retry` or `Terminal`. Writes are counted per kind and verb.
 """
 
 import asyncio
-import json
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import client, config
 
 from dormouse_api.names import API_VERSION, FIELD_MANAGER, MODEL_KIND, MODEL_PLURAL, PROFILE_KIND, PROFILE_PLURAL
-from dormouse_operator.errors import Retry, Terminal
+from dormouse_operator.answers import problem_of
+from dormouse_operator.applied import encoded
+from dormouse_operator.errors import Retry, Silence, Terminal
+from dormouse_operator.fence import READS, Fence
+from dormouse_operator.wire import JSON, Wire
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +27,18 @@ Object = dict[str, Any]
 OnWrite = Callable[[str, str], None]
 
 APPLY = "application/apply-patch+yaml"
+APPLY_AS_IT_IS = f"{APPLY}; charset=utf-8"
+"""With a parameter the client library takes bytes as they are; the API server looks at what is before it."""
 MERGE = "application/merge-patch+json"
 PAGE = 500
-TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
+UNFINISHED = {"Job": "status.successful=0", "Pod": "status.phase!=Succeeded"}
+"""Field selectors: the API server leaves out what would only be read and passed over."""
 PAUSES = (0.1, 0.3, 1.0)
 """Seconds between tries of one call. A restarting API server answers 403 for a moment: its role cache is cold."""
-TERMINATING_SECONDS = 5.0
-"""Seconds after which a namespace that goes away is looked at again."""
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+SHORT_PAGE = 250
+WATCH_SECONDS = 600
 AT_ONCE = 16
 """Calls in flight at most: more only queue up in the API server."""
 
@@ -64,6 +71,7 @@ RESOURCES = {
     "Job": _group("batch/v1", "jobs"),
     "Lease": _group("coordination.k8s.io/v1", "leases"),
     "Service": _group("v1", "services"),
+    "StorageClass": _group("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "PersistentVolumeClaim": _group("v1", "persistentvolumeclaims"),
     "Pod": _group("v1", "pods"),
     "Event": _group("events.k8s.io/v1", "events"),
@@ -73,24 +81,21 @@ RESOURCES = {
 class Kube:
     """One client per process; `async with` opens and closes it."""
 
-    def __init__(self, on_write: OnWrite = lambda kind, verb: None) -> None:
+    def __init__(
+        self, on_write: OnWrite = lambda kind, verb: None, fence: Fence | None = None, wire: Wire | None = None
+    ) -> None:
+        """`fence`: asked before each write, at each try; None: writing is always allowed."""
         self._on_write = on_write
+        self._fence = fence
         self._gate = asyncio.Semaphore(AT_ONCE)
-        self._api: Any = None
+        self._wire = wire or Wire(fence)
 
     async def __aenter__(self) -> "Kube":
-        # the library keeps configurations in a process-wide default unless one is made this way
-        configuration = type.__call__(client.Configuration)
-        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.load_incluster_config(client_configuration=configuration)
-        else:
-            await config.load_kube_config(client_configuration=configuration)
-        self._api = client.ApiClient(configuration)
-        self._api.user_agent = "dormouse-operator"
+        await self._wire.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._api.close()
+        await self._wire.close()
 
     async def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
         """The object, or None."""
@@ -100,17 +105,70 @@ class Kube:
         """Whether the API server knows `kind` (its CRD is installed), asked in a namespace we may read."""
         return await self._call("GET", kind, RESOURCES[kind].path(namespace), query={"limit": "1"}) is not None
 
-    async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
-        """Every object of `kind` that matches `selector`, read in pages."""
+    async def notices(self, namespace: str, uid: str) -> list[Object]:
+        """The Events of one object; none where they may not be read, for they only tell more of what is known."""
+        query = {"limit": str(PAGE), "fieldSelector": f"regarding.uid={uid}"}
+        try:
+            page = await self._call("GET", "Event", RESOURCES["Event"].path(namespace), query=query)
+        except (Retry, Terminal) as error:
+            log.info("events of %s in %s cannot be read: %s", uid, namespace, error)
+            return []
+        return list((page or {}).get("items") or ())
+
+    async def unfinished(self, kind: str, namespace: str | None, selector: str) -> list[Object]:
+        """Jobs or pods that have not succeeded, of those that match `selector`."""
+        return await self._pages(kind, namespace, {"labelSelector": selector, "fieldSelector": UNFINISHED[kind]})
+
+    async def _pages(self, kind: str, namespace: str | None, which: dict[str, str]) -> list[Object]:
         found: list[Object] = []
-        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        query = {"limit": str(PAGE)} | which
         while True:
             page = await self._call("GET", kind, RESOURCES[kind].path(namespace), query=query) or {}
-            found += page.get("items", [])
+            found += page.get("items") or ()
             more = page.get("metadata", {}).get("continue")
             if not more:
                 return found
             query["continue"] = more
+
+    async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
+        """Every object of `kind` that matches `selector`, read in pages."""
+        return await self._pages(kind, namespace, {"labelSelector": selector} if selector else {})
+
+    async def each(self, kind: str, namespace: str | None = None, selector: str = "") -> AsyncIterator[Object]:
+        """The metadata of every object of `kind` that matches `selector`; never more than a page of them is held."""
+        query = {"limit": str(SHORT_PAGE)} | ({"labelSelector": selector} if selector else {})
+        more = True
+        while more:
+            path = RESOURCES[kind].path(namespace)
+            page = await self._call("GET", kind, path, accept=METADATA_LIST, query=query) or {}
+            for item in page.get("items") or ():  # null where there is none
+                yield item
+            query["continue"] = more = page.get("metadata", {}).get("continue")
+
+    async def watch(
+        self, kind: str, namespace: str | None, selector: str, since: str, *, whole: bool
+    ) -> AsyncIterator[Object]:
+        """What happens to objects of `kind` after `since`, bookmarks too, until the API server ends it. Unless `whole`
+        an object is its metadata. Raises Gone, Silence, or what else a refusal means.
+        """
+        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        query |= {"labelSelector": selector, "resourceVersion": since}
+        path = f"{RESOURCES[kind].path(namespace)}?{urlencode(query)}"
+        async with self._wire.stream(path, JSON if whole else METADATA) as (status, lines):
+            async for event in lines:
+                if status != HTTPStatus.OK:
+                    raise _refused(kind, status, event)
+                if event.get("type") == "ERROR":
+                    raise _refused(kind, int(event["object"].get("code", 500)), event["object"])
+                yield event
+
+    async def position(self, kind: str, namespace: str | None, selector: str) -> str:
+        """Where a watch may begin that is to miss nothing of what is written from now on."""
+        query = {"labelSelector": selector, "limit": "1"}
+        page = await self._call("GET", kind, RESOURCES[kind].path(namespace), accept=METADATA_LIST, query=query)
+        if page is None:
+            raise Retry(f"{kind}: the API server knows no such kind")
+        return str(page["metadata"]["resourceVersion"])
 
     async def apply(self, body: Object, manager: str = FIELD_MANAGER) -> Object:
         """Server-side apply of the whole intent, with force; the object as it is now."""
@@ -146,7 +204,7 @@ class Kube:
         path = RESOURCES[kind].path(meta.get("namespace"), meta["name"], sub)
         query = {"fieldManager": manager, "force": "true"}
         self._on_write(kind, "status" if sub else "apply")
-        found = await self._call("PATCH", kind, path, body=body, content_type=APPLY, query=query)
+        found = await self._call("PATCH", kind, path, body=body, content_type=APPLY_AS_IT_IS, query=query)
         if found is None:
             raise LookupError(f"{kind} {meta['name']} or its namespace is gone")
         return found
@@ -158,18 +216,22 @@ class Kube:
         path: str,
         *,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
         query: dict[str, str] | None = None,
     ) -> Object | None:
         """The decoded answer, or None for 404. Every call here may be repeated: applies are idempotent."""
+        headers = {"Content-Type": content_type, "Accept": accept}
         url = f"{path}?{urlencode(query)}" if query else path
         for pause in (*PAUSES, None):
+            if self._fence is not None and method not in READS:
+                self._fence.check()
             try:
                 async with self._gate:
-                    status, answer = await self._once(method, url, body, content_type)
-                problem = _problem(kind, status, answer)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                problem = Retry(f"no answer from the API server: {type(error).__name__} {error}".strip())
+                    status, answer = await self._wire.ask(method, url, _sent(body, content_type), headers)
+                problem = problem_of(kind, status, answer)
+            except Silence as error:
+                problem = error
             if problem is None:
                 return None if status == 404 else answer
             if not isinstance(problem, Retry) or pause is None or problem.after is not None:
@@ -177,43 +239,14 @@ class Kube:
             await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _once(self, method: str, url: str, body: Object | None, content_type: str) -> tuple[int, Object]:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        request = await self._api.param_serialize(
-            method, url, header_params=headers, body=body, auth_settings=["BearerToken"]
-        )
-        response = await self._api.call_api(*request, _request_timeout=TIMEOUT)
-        raw = await response.read()
-        try:
-            return response.status, json.loads(raw)
-        except ValueError:
-            return response.status, {"message": raw[:300].decode(errors="replace")}
+    async def once(self, method: str, path: str, body: Object | None, seconds: float) -> tuple[int, Object]:
+        """One try past every queue: status and answer, or Retry when there is none within `seconds`."""
+        return await self._wire.ask(method, path, body, timeout=aiohttp.ClientTimeout(total=seconds))
 
 
-def _problem(kind: str, status: int, answer: Object) -> Exception | None:
-    """What a non-success answer means; None for success and for 404."""
-    if status < 300 or status == 404:
-        return None
-    message = f"{kind}: {answer.get('message') or status}"
-    if status == 409 and answer.get("reason") == "AlreadyExists":
-        return None
-    # a field the schema does not have comes back from an apply as 500 without a reason: repeating it never helps
-    if status == 500 and "typed patch" in message:
-        return Terminal(message, kind, status)
-    if status == 403:
-        return _forbidden(kind, message)
-    if status in (401, 409, 429) or status >= 500:
-        after = answer.get("details", {}).get("retryAfterSeconds") if status in (429, 503) else None
-        return Retry(f"{status} {message}", float(after) if after else None)
-    return Terminal(message, kind, status)
+def _refused(kind: str, status: int, answer: Object) -> Exception:
+    return problem_of(kind, status, answer) or Retry(f"{kind}: a watch was answered with {status}")
 
 
-def _forbidden(kind: str, message: str) -> Exception:
-    """403 has three causes: missing rights (just after a start of the API server: not read yet), a namespace that goes
-    away, and an admission rule such as a quota, which says no to this very object.
-    """
-    if "being terminated" in message:
-        return Retry(f"403 {message}", TERMINATING_SECONDS)
-    if "cannot" in message and "resource" in message:
-        return Retry(f"403 {message}")
-    return Terminal(message, kind, 403)
+def _sent(body: Object | None, content_type: str) -> Object | bytes | None:
+    return encoded(body) if body is not None and content_type.startswith(APPLY) else body

@@ -30,15 +30,17 @@ class Vitals:
     """kopf's task is alive."""
     workers: int
     started: bool
-    """The first lists are in and the workers run."""
+    """The first lists are in and the workers run; of a standby: it knows who leads."""
+    standby: str | None = None
+    """Who leads, where it is not this operator."""
 
 
 def problems(vitals: Vitals) -> list[str]:
     """What is wrong, in words; empty when the operator is well."""
     found = []
-    if not vitals.watching:
+    if vitals.standby is None and not vitals.watching:
         found.append("the watches have ended")
-    if not vitals.workers:
+    if vitals.standby is None and not vitals.workers:
         found.append("no worker is running")
     if vitals.lag > LONGEST_LAG:
         found.append(f"the event loop was blocked for {vitals.lag:.1f} s")
@@ -80,11 +82,12 @@ def application(vitals: Callable[[], Vitals], metrics: Callable[[], bytes]) -> w
     """The aiohttp application."""
 
     async def livez(_: web.Request) -> web.Response:
-        return _answer(problems(vitals()))
+        return _answer(problems(vitals()), "ok")
 
     async def readyz(_: web.Request) -> web.Response:
         now = vitals()
-        return _answer(problems(now) + ([] if now.started else ["the first lists are not in yet"]))
+        well = "ok" if now.standby is None else f"ok: stands by, {now.standby or 'nobody'} leads"
+        return _answer(problems(now) + ([] if now.started else [_unready(now)]), well)
 
     async def exposition(_: web.Request) -> web.Response:
         return web.Response(body=metrics(), headers={"Content-Type": "text/plain; version=1.0.0; charset=utf-8"})
@@ -94,8 +97,12 @@ def application(vitals: Callable[[], Vitals], metrics: Callable[[], bytes]) -> w
     return app
 
 
-def _answer(wrong: list[str]) -> web.Response:
-    return web.Response(status=503 if wrong else 200, text="; ".join(wrong) or "ok")
+def _unready(vitals: Vitals) -> str:
+    return "the first lists are not in yet" if vitals.standby is None else "the election Lease was not read yet"
+
+
+def _answer(wrong: list[str], well: str) -> web.Response:
+    return web.Response(status=503 if wrong else 200, text="; ".join(wrong) or well)
 
 
 async def serve(app: web.Application, port: int) -> web.AppRunner:

@@ -5,16 +5,18 @@ Owns the tasks and the last answers; knows nothing of what is made of them. A ne
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
+from dormouse_api.gpu import GpuReport
 from dormouse_api.names import COMPONENT_RUNTIME, PORT_ADMIN
 from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
+from dormouse_operator.gpus import Gpus
 from dormouse_operator.observed import Pod
 from dormouse_operator.queue import Key
 
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=3, sock_connect=1)
 LARGEST_ANSWER = 64 * 1024
+
+
+class HostileError(Exception):
+    """An answer that no pod of ours gives."""
 
 
 @dataclass
@@ -42,10 +48,13 @@ class Pods:
         self._every = every
         self._port = port
         self._followed: dict[Key, _Followed] = {}
+        self.gpus = Gpus(changed, port=port)
 
     async def __aenter__(self) -> "Pods":
         # pods are asked directly: a proxy of the environment knows nothing of the cluster's addresses
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False)
+        self._session = aiohttp.ClientSession(
+            timeout=TIMEOUT, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -71,6 +80,14 @@ class Pods:
             news = asyncio.Event()
             self._followed[key] = _Followed(pod, asyncio.create_task(self._ask(key, pod, news)), news)
 
+    def watch(self, key: Key, hosts: Mapping[str, str]) -> None:
+        """The model's ready pods that have GPUs to tell of, with their addresses."""
+        self.gpus.watch(key, hosts)
+
+    def warned(self, key: Key) -> Mapping[str, GpuReport] | None:
+        """What the model's GPUs say, by pod; None where not all of them have been heard."""
+        return self.gpus.of(key)
+
     def progress(self, key: Key) -> Progress | None:
         """The pull or quantize pod's last answer."""
         answer = self._answer(key)
@@ -92,10 +109,11 @@ class Pods:
         while True:
             news.clear()
             try:
-                async with self._session.get(url) as response:
-                    body = await response.content.read(LARGEST_ANSWER)
+                # never where the pod points to: it could have the operator call what only the operator reaches
+                async with self._session.get(url, allow_redirects=False) as response:
+                    body = await _whole(response)
                     answer: BaseModel | None = shape.model_validate_json(body) if response.status == 200 else None
-            except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, ValidationError, HostileError) as error:
                 log.debug("%s: %s does not answer: %r", key, url, error)
                 answer = None
             followed = self._followed.get(key)
@@ -106,3 +124,13 @@ class Pods:
                 self._changed(key)
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), self._every)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body, which must not be larger than anything a pod of ours says."""
+    body = b""
+    async for block in response.content.iter_any():
+        body += block
+        if len(body) > LARGEST_ANSWER:
+            raise HostileError(f"more than {LARGEST_ANSWER} bytes")
+    return body

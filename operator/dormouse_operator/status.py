@@ -9,21 +9,23 @@ from typing import Any
 
 from dormouse_api import names
 from dormouse_api.conditions import ConditionType, Reason
-from dormouse_api.names import COMPONENT_PULL, COMPONENT_QUANTIZE
-from dormouse_api.results import Failure, Progress
+from dormouse_api.results import Failure
 from dormouse_api.runtime import RuntimeState, Stage
 from dormouse_api.status import (
     Condition,
     EngineAttempt,
     EngineStatus,
     InferenceModelStatus,
-    PullStatus,
-    Volume,
+    QuantizedCopy,
 )
+from dormouse_api.text import told
+from dormouse_api.versions import ModelVersion
 from dormouse_operator import reading
-from dormouse_operator.decide import coldstart, swaps
-from dormouse_operator.decide.facts import inspected
+from dormouse_operator.decide import accounting, adapting, coldstart, copies, draft, gpus, swaps, unplaced, versions
+from dormouse_operator.decide.facts import capabilities, inspected
+from dormouse_operator.decide.fit import can_become
 from dormouse_operator.decide.names import served_names
+from dormouse_operator.decide.progress import Doing, progress
 from dormouse_operator.observed import Model, Observed
 from dormouse_operator.plan.model import Plan
 from dormouse_operator.verdicts import Verdict, verdicts
@@ -34,9 +36,8 @@ Verdicts = dict[ConditionType, Verdict]
 def build(o: Observed, plan: Plan, refused: Failure | None, now: float) -> InferenceModelStatus:
     """The whole status. `refused`: what the API server said no to while the plan was applied."""
     old, facts, p = o.model.status, plan.pipeline.facts, plan.pipeline
-    volume = Volume(claim_uid=o.claim.uid, folders=list(p.folders)) if o.claim and p.folders else old.volume
     kept = facts is None or facts.commit == old.commit
-    base = old if facts is None else _with_facts(o, plan)
+    base = _with_facts(o, plan, now)
     # what runs as it was deployed before has another profile or quantization than the plan: no start of its kind
     kind = coldstart.Kind()
     if not plan.frozen:
@@ -46,15 +47,21 @@ def build(o: Observed, plan: Plan, refused: Failure | None, now: float) -> Infer
             "conditions": conditions(o.model, verdicts(o, plan, refused), now),
             "observed_generation": o.model.generation,
             "served_names": served_names(o.model),
-            "volume": volume,
+            "volume": plan.swept.volume,
+            "adapters": list(plan.adapters.told) or None,
+            "draft": p.draft or draft.recorded(o.model),
             "profile": o.profile.name if o.profile else old.profile,
             "device": o.profile.spec.device.value if o.profile else old.device,
             "retry_at": coldstart.stamp(p.step.retry_at) if p.step and p.step.retry_at is not None else None,
-            **_progress(p.stage, o.progress),
-            "engine": _engine(o.state or plan.runtime.passed) or (old.engine if kept else None),
+            **progress(Doing(p.stage, p.step, o.spot, facts.commit if facts else None), o.progress, old),
+            "engine": _remembering(o, plan, _engine(o.state or plan.runtime.passed) or (old.engine if kept else None)),
             **_starts(o, plan, kind),
             **_turns(o, plan, now),
+            "gpu_warnings": gpus.standing(old.gpu_warnings, o.gpus, now) if plan.runtime.ready else None,
             "cooldown": plan.failures,
+            "unplaced": unplaced.after(o, now),
+            "prewarm": plan.prewarm,
+            "usage": accounting.settle(old.usage, accounting.holding(o, sleeps=_sleeps(plan)), o.tally, now),
             "replicas": plan.runtime.pods,
             "ready_replicas": plan.runtime.ready,
             "selector": f"{names.LABEL_MODEL}={o.model.name},{names.LABEL_COMPONENT}={names.COMPONENT_RUNTIME}",
@@ -90,16 +97,19 @@ def _condition(
         type=kind.value,
         status=verdict.status,
         reason=verdict.reason.value,
-        message=verdict.message[:4000],
+        message=told(verdict.message, 4000),
         observed_generation=generation,
         last_transition_time=coldstart.stamp(now) if flipped or old is None else old["lastTransitionTime"],
     )
 
 
-def _with_facts(o: Observed, plan: Plan) -> InferenceModelStatus:
+def _with_facts(o: Observed, plan: Plan, now: float) -> InferenceModelStatus:
     facts, serving = plan.pipeline.facts, plan.pipeline.serving
+    if plan.pipeline.stale:
+        return o.model.status.model_copy(update={"inspected": None})
     if facts is None:
         return o.model.status
+    custom = o.profile is not None and o.profile.spec.custom is not None
     return o.model.status.model_copy(
         update={
             "commit": facts.commit,
@@ -107,11 +117,35 @@ def _with_facts(o: Observed, plan: Plan) -> InferenceModelStatus:
             "architecture": facts.architecture,
             "parameters": facts.parameters,
             "context_length": facts.context_length,
-            "capabilities": list(facts.capabilities) or None,
-            "inspected": inspected(o.model, facts),
+            "capabilities": list(capabilities(facts, custom)) or None,
+            "inspected": inspected(o.model, facts, custom),
             "quantization": serving.quantization if serving else None,
+            "quantized": _copy(o, plan),
+            "versions": _versions(o, plan, now),
         }
     )
+
+
+def _versions(o: Observed, plan: Plan, now: float) -> list[ModelVersion] | None:
+    """What has been on the volume, with what is whole there now."""
+    known, facts, serving = o.model.status.versions, plan.pipeline.facts, plan.pipeline.serving
+    if facts is None or facts.commit not in plan.pipeline.folders:
+        return known
+    version = ModelVersion(
+        commit=facts.commit,
+        revision=o.model.spec.source.revision,
+        at=coldstart.stamp(now),
+        quantization=serving.quantization if serving else None,
+        bytes=facts.bytes,
+    )
+    return versions.seen(known, version)
+
+
+def _copy(o: Observed, plan: Plan) -> QuantizedCopy | None:
+    """The copy that is to serve, once it lies on the volume."""
+    p = plan.pipeline
+    folder = p.serving.folder if p.serving is not None else None
+    return copies.told(p.made, o.model.status.quantized, folder if folder in p.folders else None)
 
 
 def _starts(o: Observed, plan: Plan, kind: coldstart.Kind) -> dict[str, object]:
@@ -119,10 +153,16 @@ def _starts(o: Observed, plan: Plan, kind: coldstart.Kind) -> dict[str, object]:
     known, runtime = o.model.status.cold_starts, plan.runtime
     if runtime.pod is not None and runtime.ready:
         start = coldstart.record(runtime.pod, o.state, plan.woken_at, kind) if o.state is not None else None
-        return {"starting": None, "cold_starts": coldstart.append(known, start)}
+        first = coldstart.answered(runtime.pod, o.first_token, plan.woken_at)
+        return {"starting": None, "cold_starts": coldstart.complete(coldstart.append(known, start), first)}
     going = plan.deployed and plan.scale.replicas > 0 and runtime.failure is None
     starting = coldstart.under_way(runtime.pod, o.state, plan.woken_at, kind) if going else None
     return {"starting": starting, "cold_starts": known}
+
+
+def _sleeps(plan: Plan) -> bool:
+    """Without pods on purpose, and the next call wakes it."""
+    return plan.deployed and plan.scale.replicas == 0 and not plan.wanted and plan.resting is None
 
 
 def _turns(o: Observed, plan: Plan, now: float) -> dict[str, object]:
@@ -135,26 +175,7 @@ def _turns(o: Observed, plan: Plan, now: float) -> dict[str, object]:
         since = plan.asked_at or plan.woken_at or now
         return {"line": swaps.waiting(old, plan.turn.place, since), "swaps": known}
     starts = old is not None and plan.wanted and plan.runtime.failure is None
-    return {"line": swaps.starting(old) if old is not None and starts else None, "swaps": known}
-
-
-def _progress(stage: str | None, progress: Progress | None) -> dict[str, object]:
-    """What the running Job says of itself."""
-    if progress is None or stage not in (COMPONENT_PULL, COMPONENT_QUANTIZE):
-        return {"pull": None, "quantize": None, "progress": None}
-    percent = min(100, progress.bytes * 100 // progress.total) if progress.total else 0
-    eta = progress.eta_seconds
-    told = PullStatus(
-        stage=progress.stage,
-        bytes=progress.bytes,
-        total=progress.total,
-        bytes_per_second=round(progress.bytes_per_second),
-        eta_seconds=None if eta is None else round(eta),
-        percent=percent,
-        file=progress.file,
-    )
-    pulls = stage == COMPONENT_PULL
-    return {"pull": told if pulls else None, "quantize": None if pulls else told, "progress": f"{percent}%"}
+    return {"line": swaps.starting(old, now) if old is not None and starts else None, "swaps": known}
 
 
 def _engine(state: RuntimeState | None) -> EngineStatus | None:
@@ -168,7 +189,25 @@ def _engine(state: RuntimeState | None) -> EngineStatus | None:
     name = state.engine or (state.failure.engine if state.failure else None) or (passed[-1].engine if passed else None)
     if name is None:
         return None
-    return EngineStatus(name=name, quantization=state.quantization or "none", attempts=passed or None)
+    return EngineStatus(
+        name=name,
+        quantization=state.quantization or "none",
+        attempts=passed or None,
+        input_schema=state.input_schema,
+    )
+
+
+def _remembering(o: Observed, plan: Plan, engine: EngineStatus | None) -> EngineStatus | None:
+    """With what engine.adapt has changed."""
+    if engine is None:
+        return None
+    state, facts, serving = o.state or plan.runtime.passed, plan.pipeline.facts, plan.pipeline.serving
+    # what runs for another spec than the present one has learnt nothing of that
+    same_spec = not plan.frozen and o.model.status.observed_generation == o.model.generation
+    final = state if same_spec and state is not None and state.stage in (Stage.READY, Stage.FAILED) else None
+    in_full = serving is not None and serving.quantization == "none" and facts is not None
+    can = in_full and facts is not None and can_become(facts, adapting.COPY)
+    return engine.model_copy(update=adapting.learnt(o.model, o.profile, final, can_shrink=can))
 
 
 def same(old: dict[str, Any], new: dict[str, Any]) -> bool:

@@ -1,13 +1,16 @@
 """Gets the whole pool of a model that shares devices, and asks whose turn it is. Owns the reading; decides nothing.
 
-Everything is read anew: a turn that was remembered would be wrong for the next model that is looked at. Looks that come
-at the same time share one reading, begun after the last of them came.
+A turn is never remembered: it would be wrong for the next model that is looked at. What the pool is made of is read
+anew whenever anything of it was written, by this process or, as the watches tell, by others; and every few seconds all
+the same, because a watch may be behind. Time and the routers' word are those of the look. Looks that come at the same
+time share one reading, begun after the last of them came.
 """
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -16,10 +19,11 @@ from dormouse_api import names
 from dormouse_api.conditions import ConditionType
 from dormouse_operator import reading
 from dormouse_operator.decide import eviction, preload
-from dormouse_operator.decide.contenders import ENDED, contender, shares
+from dormouse_operator.decide.contenders import contender, shares
 from dormouse_operator.decide.eviction import LATER, Turn
 from dormouse_operator.decide.pool import Contender, Traffic
-from dormouse_operator.observed import Demand, Observed, Profile
+from dormouse_operator.decide.unplaced import ENDED
+from dormouse_operator.observed import Demand, Model, Observed, Profile
 from dormouse_operator.plan.awake import wants
 from dormouse_operator.queue import Key
 from dormouse_operator.settings import Settings
@@ -28,7 +32,26 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 KINDS = ("Deployment", "Lease", "Pod")
+PLURALS = frozenset({"deployments", "leases", "pods", names.MODEL_PLURAL, names.PROFILE_PLURAL})
+"""What a pool is made of."""
+FRESH_SECONDS = 10.0
+"""Longest time that what was read counts when nobody tells of a change."""
 RUNTIMES = f"{names.SELECTOR},{names.LABEL_COMPONENT}={names.COMPONENT_RUNTIME}"
+
+
+Children = dict[tuple[str, Key], list[Object]]
+"""By kind and model."""
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a pool is made of, as it was after so many changes."""
+
+    changes: int
+    at: float
+    profiles: dict[str, Profile]
+    models: list[Object]
+    children: Children
 
 
 class Lister(Protocol):
@@ -60,6 +83,14 @@ class Turns:
         self._nudge, self._now = nudge, now
         self._next: asyncio.Task[list[Contender]] | None = None
         self._lock = asyncio.Lock()
+        self._changes = 0
+        self._kept: _Reading | None = None
+        self._models: dict[str, tuple[str, Model | None]] = {}
+
+    def changed(self, plural: str | None = None) -> None:
+        """Something was written: an object of `plural`, or (None) what this process has just written."""
+        if plural is None or plural in PLURALS:
+            self._changes += 1
 
     async def of(self, o: Observed) -> Turn | None:
         """The model's turn; None where there is nothing to share, or nothing of it up and nobody who wants it."""
@@ -74,7 +105,10 @@ class Turns:
         for key in eviction.to_do(rivals, turns):
             if key != mine.key:
                 self._nudge(Key(*key))
-        return turns[mine.key]
+        turn = turns[mine.key]
+        if turn.leaving and turn.successor is not None:
+            self._nudge(Key(*turn.successor))  # it is told since when room is made: its turn is measured from there
+        return turn
 
     def _concerned(self, o: Observed) -> bool:
         up = o.runtime is not None and (o.runtime.replicas > 0 or o.runtime.asked_at is not None)
@@ -90,9 +124,13 @@ class Turns:
     async def _turn_to_read(self) -> list[Contender]:
         async with self._lock:
             self._next = None
-            return await self._read()
+            kept, now = self._kept, self._now()
+            if kept is None or kept.changes != self._changes or not 0 <= now - kept.at < FRESH_SECONDS:
+                changes = self._changes  # what is written while this is read may be missing from it
+                self._kept = kept = _Reading(changes, now, *await self._read())
+            return self._pool(kept)
 
-    async def _read(self) -> list[Contender]:
+    async def _read(self) -> tuple[dict[str, Profile], list[Object], Children]:
         spaces = self._settings.namespaces or (None,)
         raw_profiles, *rest = await asyncio.gather(
             self._api.list(names.PROFILE_KIND),
@@ -101,26 +139,37 @@ class Turns:
         )
         profiles = _profiles(raw_profiles)
         models = [item for found in rest[: len(spaces)] for item in found]
-        children: dict[tuple[str, Key], list[Object]] = {}
+        children: Children = {}
         for number, found in enumerate(rest[len(spaces) :]):
             for item in found:
                 meta = item["metadata"]
                 key = Key(meta["namespace"], (meta.get("labels") or {}).get(names.LABEL_MODEL, ""))
                 children.setdefault((KINDS[number // len(spaces)], key), []).append(item)
+        return profiles, models, children
+
+    def _pool(self, read: _Reading) -> list[Contender]:
+        profiles, models, children = read.profiles, read.models, read.children
+        self._models = {raw["metadata"]["uid"]: self._model(raw) for raw in models if _lives(raw)}
         pool = [self._contender(raw, profiles, children) for raw in models]
         known = {Key(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in models if _lives(raw)}
         left = [_left(key, found) for (kind, key), found in children.items() if kind == "Pod" and key not in known]
         return [c for c in (*pool, *left) if c is not None]
 
-    def _contender(
-        self, raw: Object, profiles: dict[str, Profile], children: dict[tuple[str, Key], list[Object]]
-    ) -> Contender | None:
-        if not _lives(raw):
-            return None
+    def _model(self, raw: Object) -> tuple[str, Model | None]:
+        """The model and its version: to read a thousand of them takes longer than all the rest."""
+        version = raw["metadata"]["resourceVersion"]
+        known = self._models.get(raw["metadata"]["uid"])
+        if known is not None and known[0] == version:
+            return known
         try:
-            model = reading.read_model(raw)
+            return version, reading.read_model(raw)
         except ValidationError:
-            return None  # its own look tells the user
+            return version, None  # its own look tells the user
+
+    def _contender(self, raw: Object, profiles: dict[str, Profile], children: Children) -> Contender | None:
+        _, model = self._models.get(raw["metadata"]["uid"], ("", None))
+        if model is None:
+            return None
         key = Key(model.namespace, model.name)
         profile = profiles.get(model.spec.profile or self._settings.default_profile)
         if not shares(profile):
@@ -135,8 +184,9 @@ class Turns:
             wish=preload.wish(model, reading.read_lease(lease)),
             demand=self._routers.of(key),
         )
-        wanted = wants(seen, now).replicas > 0 and _able(seen)
-        return contender(seen, wanted, self._routers.traffic(key, now), now)
+        alone = wants(seen, now)
+        wanted = alone.replicas > 0 and _able(seen)
+        return contender(seen, wanted, self._routers.traffic(key, now), now, guess=alone.guess)
 
 
 def _able(o: Observed) -> bool:

@@ -9,39 +9,38 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Protocol, cast
 
 import kopf
 
 from dormouse_api import names
 from dormouse_operator.errors import Retry, Terminal
 from dormouse_operator.queue import Key, Level, WorkQueue
-from dormouse_operator.reading import replica_failure
+from dormouse_operator.reading import read_lease, replica_failure
 from dormouse_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
 MODELS = (names.GROUP, names.VERSION, names.MODEL_PLURAL)
 PROFILES = (names.GROUP, names.VERSION, names.PROFILE_PLURAL)
-CHILDREN = (
-    ("apps", "v1", "deployments"),
-    ("batch", "v1", "jobs"),
-    ("coordination.k8s.io", "v1", "leases"),
-    ("", "v1", "persistentvolumeclaims"),
-    ("", "v1", "pods"),
-    ("", "v1", "services"),
-)
-"""Nothing optional: one forbidden kind ends kopf, and with it the operator."""
 SPEC_ONLY = frozenset({names.MODEL_PLURAL, "deployments"})
 """Kinds whose status is ours or says nothing new (but for pods that are refused): the rest alone is worth a look."""
+BURSTS = frozenset({"deployments", "jobs", "pods"})
+"""Kinds that change several times within moments when anything happens: made, placed, started, counted."""
+SPACING = 0.1
+"""Seconds between two looks for such events: nobody who waits for a pod waits for our word of it."""
 
-
+CHUNK = 100
+"""Models of one page of a first list: some kilobytes each on the wire, ten times that as objects."""
 REMEMBERED = 50_000
 
 
 class Lister(Protocol):
+    """The part of `kube.Kube` that is needed."""
+
     async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[dict[str, Any]]: ...
+    def each(self, kind: str, namespace: str | None = None, selector: str = "") -> AsyncIterator[dict[str, Any]]: ...
 
 
 class Watch:
@@ -63,7 +62,15 @@ class Watch:
             return
         if plural in SPEC_ONLY and self._nothing_new(plural, kind, body):
             return
-        self._queue.add(Key(meta["namespace"], name), Level.LATER if kind is None else Level.SOON)
+        for key in (Key(meta["namespace"], each) for each in sorted({name, *owners(meta)})):
+            if kind is None:
+                self._queue.add(key, Level.LATER)
+            elif plural == "leases":
+                self._queue.add(key, Level.WAKE)
+            elif plural in BURSTS:
+                self._queue.add_soon(key)
+            else:
+                self._queue.add(key)
 
     def _nothing_new(self, plural: str, kind: str | None, body: dict[str, Any]) -> bool:
         meta = body["metadata"]
@@ -77,6 +84,11 @@ class Watch:
         seen = (*(meta.get(name) for name in fields), replica_failure(body) if plural == "deployments" else None)
         old, self._generations[id_] = self._generations.get(id_), seen
         return kind == "MODIFIED" and old == seen
+
+
+def owners(meta: dict[str, Any]) -> set[str]:
+    """Models that a child belongs to, whatever its label says: several share a claim, and others write Leases too."""
+    return {o["name"] for o in meta.get("ownerReferences") or () if o.get("kind") == names.MODEL_KIND}
 
 
 Hear = Callable[[str, str | None, dict[str, Any]], object]
@@ -93,9 +105,22 @@ def registry(hear: Hear) -> kopf.OperatorRegistry:
     async def handle(event: Any, type: str | None, resource: Any, **_: Any) -> None:  # noqa: A002 - kopf's name
         hear(resource.plural, type, event["object"])
 
-    for group, version, plural in (MODELS, PROFILES, *CHILDREN):
+    for group, version, plural in (MODELS, PROFILES):
         kopf.on.event(group, version, plural, registry=made, id=plural)(handle)
     return made
+
+
+class Forgetful(kopf.DiffBaseStorage):  # type: ignore[misc]  # kopf has no types for it
+    """Nobody asks what changed in an object. kopf would copy each of them five times over to find out."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        return None
 
 
 def operator_settings() -> kopf.OperatorSettings:
@@ -109,9 +134,8 @@ def operator_settings() -> kopf.OperatorSettings:
     # 43 s of 403 and 5xx, then the process ends and is started anew; refused connections never end it
     s.networking.error_backoffs = [0.2, 0.5, 1, 1, 2, 2, 3, 3] + [5] * 6
     s.watching.server_timeout = 600  # whole seconds: 600.0 is a bad request
-    s.watching.chunk_size = 500
-    for child in CHILDREN:
-        s.watching.label_selectors[child] = names.SELECTOR  # the server filters: load follows our objects only
+    s.watching.chunk_size = CHUNK
+    s.persistence.diffbase_storage = Forgetful()
     return s
 
 
@@ -178,11 +202,27 @@ async def resync(lister: Lister, queue: WorkQueue, namespaces: Iterable[str], kn
     """
     keys = set(known)
     for namespace in tuple(namespaces) or (None,):
-        found = await lister.list(names.MODEL_KIND, namespace)
-        keys |= {Key(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found}
+        async for item in lister.each(names.MODEL_KIND, namespace):
+            keys.add(Key(item["metadata"]["namespace"], item["metadata"]["name"]))
     for key in sorted(keys):
         queue.add(key, Level.LATER)
     return len(keys)
+
+
+async def called_first(lister: Lister, queue: WorkQueue, namespaces: Iterable[str], now: float) -> int:
+    """Put models that somebody wants now before those that a first list brings; how many there are.
+
+    While nobody watched they may have been called, and no event tells of that any more.
+    """
+    count = 0
+    for namespace in tuple(namespaces) or (None,):
+        for lease in await lister.list("Lease", namespace, names.SELECTOR):
+            wish, meta = read_lease(lease), lease["metadata"]
+            if wish is not None and wish.ends > now:
+                count += 1
+                for name in sorted(owners(meta)):
+                    queue.add(Key(meta["namespace"], name))
+    return count
 
 
 async def await_kinds(served: Callable[[str], Awaitable[bool]], pause: float = 2.0) -> None:

@@ -32,9 +32,14 @@ class Cluster(World):
         """Seconds a model's start takes."""
         self.broken: set[str] = set()
         """Models whose engine fails."""
+        self.misfits: dict[str, str] = {}
+        """Models that no node may run, and what the scheduler says of their pods."""
         self.ending_seconds = 1.0
+        self.backoff = 0.0
+        """Seconds until the scheduler tries a pod again that found no device."""
         self.in_flight: dict[str, int] = {}
         self._due: dict[str, float] = {}
+        self._tried: dict[str, float] = {}
         self._number = 0
 
     def pods_of(self, model: str) -> list[Object]:
@@ -52,11 +57,12 @@ class Cluster(World):
         template = body["spec"]["template"]
         model = template["metadata"]["labels"][names.LABEL_MODEL]
         alive = [pod for pod in self.pods_of(model) if "deletionTimestamp" not in pod["metadata"]]
-        for pod in alive[body["spec"]["replicas"] :]:
+        present = [pod for pod in alive if pod["spec"]["of"] == str(template)]
+        for pod in [pod for pod in alive if pod not in present] + present[body["spec"]["replicas"] :]:
             assert not self.in_flight.get(model), f"{model} is cut"
             self._due[pod["metadata"]["name"]] = self.now + self.ending_seconds
             self.put("Pod", space, pod["metadata"]["name"], metadata={"deletionTimestamp": stamp(self.now)})
-        for _ in range(body["spec"]["replicas"] - len(alive)):
+        for _ in range(body["spec"]["replicas"] - len(present)):
             self._number += 1
             limits = template["spec"]["containers"][0]["resources"].get("limits", {})
             meta = {
@@ -64,6 +70,7 @@ class Cluster(World):
                 "ownerReferences": [{"uid": body["metadata"]["uid"]}],
             }
             spec = {"devices": int(limits.get(GPU, 0)), "containers": [{"resources": {"limits": limits}}]}
+            spec["of"] = str(template)
             self.put("Pod", space, f"{name}-{self._number}", metadata=meta, spec=spec, status={"phase": "Pending"})
 
     def _schedule(self) -> None:
@@ -72,20 +79,28 @@ class Cluster(World):
             meta, spec = pod["metadata"], pod["spec"]
             if spec.get("nodeName") or "deletionTimestamp" in meta:
                 continue
+            if self.now < self._tried.get(meta["name"], self.now) + (
+                self.backoff if meta["name"] in self._tried else 0
+            ):
+                continue
             taken = {
                 node: sum(p["spec"]["devices"] for p in pods if p["spec"].get("nodeName") == node)
                 for node in self.devices
             }
             free = next((node for node, count in self.devices.items() if count - taken[node] >= spec["devices"]), None)
-            if free is not None:
+            misfit = self.misfits.get(_labels(pod)[names.LABEL_MODEL])
+            if free is not None and misfit is None:
                 scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self.now)}
                 self._due[meta["name"]] = self.now + self.starts.get(_labels(pod)[names.LABEL_MODEL], 1.0)
                 status = {"phase": "Running", "podIP": "10.0.0.2", "conditions": [scheduled]}
                 pod["spec"] = spec = spec | {"nodeName": free}  # the loop above must see it
                 self.put("Pod", meta["namespace"], meta["name"], spec=dict(spec), status=status)
-            elif not pod["status"].get("conditions"):
+                continue
+            self._tried[meta["name"]] = self.now
+            if not pod["status"].get("conditions"):
                 homeless = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
-                homeless |= {"message": f"0/1 nodes: 1 Insufficient {GPU}.", "lastTransitionTime": stamp(self.now)}
+                words = misfit or f"0/1 nodes: 1 Insufficient {GPU}."
+                homeless |= {"message": words, "lastTransitionTime": stamp(self.now)}
                 self.put("Pod", meta["namespace"], meta["name"], status=pod["status"] | {"conditions": [homeless]})
         for node, count in self.devices.items():
             assert sum(p["spec"]["devices"] for p in pods if p["spec"].get("nodeName") == node) <= count
@@ -138,10 +153,10 @@ class Shared(Bench):
         self.callers: dict[str, Caller] = {}
         self.polled = 0.0
 
-    async def add(self, name: str, start: float = 1.0, **more: Any) -> Caller:
+    async def add(self, name: str, start: float = 1.0, profile: str = "cpu", **more: Any) -> Caller:
         """A model that is pulled and asleep, and its callers."""
         self.world.starts[name] = start
-        self.world.model(name)
+        self.world.model(name, profile=profile)
         self.callers[name] = caller = Caller(name, **more)
         caller.next_call = self.world.now + (self.random.expovariate(1 / caller.every) if caller.every else 0.0)
         await self.settle()

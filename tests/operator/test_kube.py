@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from dormouse_operator.errors import Retry, Terminal
-from dormouse_operator.kube import RESOURCES, _problem
+from dormouse_operator.answers import problem_of
+from dormouse_operator.errors import Gone, Retry, Terminal
+from dormouse_operator.kube import RESOURCES
 from dormouse_operator.queue import Key
 
 KEY = Key("ns", "tiny")
@@ -25,8 +26,10 @@ Object = dict[str, Any]
         (403, {"message": "unable to create new content in namespace a because it is being terminated"}, Retry, 5.0),
         (403, {"message": "exceeded quota: q, requested: count/jobs.batch=1"}, Terminal, None),
         (403, {"message": "the storageclass that provisions the pvc must support resize"}, Terminal, None),
+        (410, {"reason": "Expired"}, Gone, 0.0),
         (429, {"details": {"retryAfterSeconds": 7}}, Retry, 7.0),
         (500, {"message": "etcd"}, Retry, None),
+        (500, {"message": 'Internal error occurred: failed calling webhook "a.b": refused'}, Retry, 2.0),
         (500, {"message": "failed to create typed patch object: field not declared in schema"}, Terminal, None),
         (503, {}, Retry, None),
         (400, {"message": "bad"}, Terminal, None),
@@ -34,7 +37,7 @@ Object = dict[str, Any]
     ],
 )
 def test_what_an_answer_means(status: int, answer: Object, kind: type[Exception] | None, after: float | None) -> None:
-    problem = _problem("Deployment", status, answer)
+    problem = problem_of("Deployment", status, answer)
     assert (type(problem) if problem else None) is kind
     if isinstance(problem, Retry):
         assert problem.after == after

@@ -1,6 +1,7 @@
 """Asking pods and routers over real sockets."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from dormouse_api import demand as wire
 from dormouse_api.results import Progress
 from dormouse_api.runtime import Stage
 from dormouse_operator.demand import WINDOW, Board, Demands
-from dormouse_operator.pods import Pods
+from dormouse_operator.pods import LARGEST_ANSWER, Pods
 from dormouse_operator.queue import Key
 from tests.operator.builders import NOW, pod, state
 
@@ -185,3 +186,46 @@ async def test_routers_are_found_by_name_and_a_change_matters_most_to_models_of_
 async def test_without_an_address_nobody_is_asked() -> None:
     async with asyncio.timeout(1):
         await Demands("", lambda key: None, 1).run()
+
+
+def _elsewhere() -> web.Response:
+    return web.Response(status=302, headers={"Location": "/secret"})
+
+
+def _bomb() -> web.Response:
+    return web.Response(body=gzip.compress(bytes(2**26)), headers={"Content-Encoding": "gzip"})
+
+
+HOSTILE: dict[str, Callable[[], web.Response]] = {
+    "redirect": _elsewhere,
+    "compressed": _bomb,
+    "large": lambda: web.Response(body=b"{" + b" " * (2 * LARGEST_ANSWER) + b"}"),
+    "deep": lambda: web.Response(body=b'{"stage":' + b"[" * 30_000),
+    "not text": lambda: web.Response(body=bytes(range(256))),
+    "wrong": lambda: web.json_response({"stage": {}, "bytes": "many", "total": [], "bytes_per_second": None}),
+    "error": lambda: web.Response(status=500, body=b'{"stage":"x","bytes":1,"total":1,"bytes_per_second":1}'),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+async def test_a_hostile_answer_is_none_and_the_asking_goes_on(case: str) -> None:
+    changes: asyncio.Queue[Key] = asyncio.Queue()
+    asked, secret = asyncio.Event(), asyncio.Event()
+    answers = iter([HOSTILE[case]])
+    good = Progress(stage="fetching", bytes=1, total=2, bytes_per_second=1)
+
+    def progress() -> web.Response:
+        asked.set()
+        return next(answers, lambda: web.json_response(good.model_dump()))()
+
+    def told() -> web.Response:
+        secret.set()
+        return web.json_response(good.model_copy(update={"bytes": 2}).model_dump())
+
+    async with server({"/progress": progress, "/secret": told}) as port, Pods(changes.put_nowait, 0.01, port) as pods:
+        pods.follow(KEY, pod("pull", ip="127.0.0.1"))
+        async with asyncio.timeout(5):
+            await changes.get()
+        assert asked.is_set()
+        assert pods.progress(KEY) == good
+        assert not secret.is_set(), "the operator goes nowhere that a pod points to"

@@ -42,6 +42,45 @@ def test_a_pod_with_a_node_is_scheduled_whatever_an_older_attempt_says_of_it() -
     assert reading.read_pod(late | {"spec": {"nodeName": "n"}}).unschedulable is None
 
 
+@pytest.mark.parametrize(
+    ("ready", "containers", "reason", "silent"),
+    [
+        ("False", "True", "", SECONDS),
+        ("False", "False", "ContainersNotReady", None),
+        ("True", "True", "", None),
+        ("False", "True", "ReadinessGatesNotReady", None),
+    ],
+)
+def test_a_pod_whose_node_is_silent(ready: str, containers: str, reason: str, silent: float | None) -> None:
+    """The node's controller turns Ready alone; a kubelet says of the pod what it says of the containers."""
+    said = [condition("Ready", ready, reason=reason), condition("ContainersReady", containers)]
+    assert reading.read_pod(pod(conditions=said)).silent_since == silent
+
+
+def test_a_pod_that_was_put_out() -> None:
+    target = condition("DisruptionTarget", "True", reason="PreemptionByScheduler", message="preempting")
+    seen = reading.read_pod(pod(phase="Failed", reason="Evicted", message="low on disk", conditions=[target]))
+    assert (seen.reason, seen.message, seen.disrupted) == (
+        "Evicted",
+        "low on disk",
+        "PreemptionByScheduler: preempting",
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "at"),
+    [
+        ({"eventTime": AT}, SECONDS),
+        ({"deprecatedLastTimestamp": AT, "eventTime": None}, SECONDS),
+        ({"series": {"count": 3, "lastObservedTime": AT}, "eventTime": "2026-01-01T00:00:00.000000Z"}, SECONDS),
+        ({}, 0.0),
+    ],
+)
+def test_a_notice_of_either_api(times: Object, at: float) -> None:
+    seen = reading.read_notice({"reason": "FailedMount", "note": "why"} | times)
+    assert (seen.reason, seen.message, seen.at) == ("FailedMount", "why", at)
+
+
 @pytest.mark.parametrize(("said", "at"), [(AT, SECONDS), ("soon", None)])
 def test_a_pod_that_a_reload_made(said: str, at: float | None) -> None:
     raw = pod()
@@ -121,3 +160,62 @@ def test_a_model_of_another_version() -> None:
         reading.read_model(raw)
     raw["spec"]["source"]["uri"] = "hf://org/name"
     assert reading.read_model(raw | {"status": {"bytes": "many"}}).status.bytes is None
+
+
+def resizing(**status: Any) -> Any:
+    meta = {"name": "c", "uid": "u"}
+    return reading.read_claim({"metadata": meta, "spec": {"accessModes": ["ReadWriteOnce"]}, "status": status})
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "failed"),
+    [
+        ({}, "", False),
+        ({"conditions": [{"type": "Resizing", "status": "True"}]}, "Resizing", False),
+        ({"conditions": [{"type": "Resizing", "status": "False"}]}, "", False),
+        (
+            {"conditions": [{"type": "FileSystemResizePending", "status": "True", "message": "waiting for a pod"}]},
+            "waiting for a pod",
+            False,
+        ),
+        (
+            {
+                "conditions": [
+                    {"type": "Resizing", "status": "True"},
+                    {"type": "ControllerResizeError", "status": "True", "message": "quota"},
+                ]
+            },
+            "quota",
+            True,
+        ),
+        (
+            {"allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"}},
+            "the storage says NodeResizeInfeasible",
+            True,
+        ),
+        (
+            {"allocatedResourceStatuses": {"storage": "ControllerResizeInProgress"}},
+            "ControllerResizeInProgress",
+            False,
+        ),
+    ],
+)
+def test_what_becomes_of_a_resize(status: Any, words: str, failed: bool) -> None:
+    found = resizing(**status)
+    assert (found.growing, found.grow_failed) == (words, failed)
+
+
+def test_a_pod_is_known_by_the_folders_it_was_told_of() -> None:
+    env = [
+        {
+            "name": "DORMOUSE_RUNTIME",
+            "value": '{"attempts":[{"model_dir":"/models/abc-int4"},{"model_dir":"/models/abc"}]}',
+        }
+    ]
+    pod = {"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": [{"env": env}]}}
+    assert reading.read_pod(pod).uses == {"abc-int4", "abc"}
+    pull = {
+        "metadata": {"name": "p", "uid": "u"},
+        "spec": {"containers": [{"env": [{"name": "DORMOUSE_COMMIT", "value": "abc"}]}]},
+    }
+    assert reading.read_pod(pull).uses == {"abc"}

@@ -63,11 +63,13 @@ async def test_a_changed_revision_is_inspected_anew_while_the_old_one_serves(ben
     await bench.settle()
     template = bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"]
     bench.world.jobs["inspect"] = lambda pod: None
-    bench.world.model("tiny", source={"uri": "hf://org/name", "revision": "v2"})
+    bench.world.model("tiny", source={"uri": "hf://org/tiny", "revision": "v2"})
     await bench.settle()
     assert bench.condition() == ("True", "Serving")
     assert "v2" in bench.message()
     assert bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"] == template
+    first = bench.status()["versions"]
+    assert [(v["commit"], v["revision"], v["bytes"]) for v in first] == [(COMMIT, "main", 1000)]
     other = "f" * 40
     world = World()
     bench.world.jobs["inspect"] = lambda pod: _with_commit(world.jobs["inspect"](pod), other)
@@ -76,6 +78,9 @@ async def test_a_changed_revision_is_inspected_anew_while_the_old_one_serves(ben
     assert bench.status()["commit"] == other
     assert bench.status()["volume"]["folders"] == [COMMIT, other]
     assert other in str(bench.world.objects["Deployment", "ns", "tiny-runtime"]["spec"]["template"])
+    former, latest = bench.status()["versions"]
+    assert [former] == first
+    assert (latest["commit"], latest["revision"]) == (other, "v2")
 
 
 def _with_commit(status: Object | None, commit: str) -> Object:
@@ -86,17 +91,22 @@ def _with_commit(status: Object | None, commit: str) -> Object:
     return status
 
 
-async def test_a_permanent_failure_is_told_and_not_tried_again_until_the_spec_changes(bench: Bench) -> None:
-    bench.world.jobs["inspect"] = lambda pod: broken(42, failure("Gated", "accept the licence"))
+async def test_a_permanent_failure_is_told_and_looked_at_again_seldom_or_when_the_spec_changes(bench: Bench) -> None:
+    bench.world.jobs["inspect"] = lambda pod: broken(42, failure("Gated", "accept the licence"), bench.world.now)
     bench.world.model("tiny")
     await bench.settle()
     assert bench.condition() == ("False", "Gated")
-    assert bench.message() == "accept the licence"
+    assert bench.message().startswith("accept the licence")
     jobs = bench.of_kind("Job")
-    await bench.pass_time(100_000)
+    await bench.pass_time(290)
     assert bench.of_kind("Job") == jobs
+    await bench.pass_time(11)
+    assert bench.of_kind("Job") != jobs
+    await bench.pass_time(590)  # doubled, for it was of no use
+    assert bench.condition() == ("False", "Gated")
     bench.world.jobs = World().jobs
-    bench.world.model("tiny", source={"uri": "hf://org/name", "tokenSecretRef": {"name": "token"}})
+    assert bench.condition() == ("False", "Gated")
+    bench.world.model("tiny", source={"uri": "hf://org/tiny", "tokenSecretRef": {"name": "token"}})
     await bench.settle()
     assert bench.condition() == ("True", "ScaledToZero")
 
@@ -273,7 +283,7 @@ async def test_a_runtime_pod_the_cluster_refuses_is_told(bench: Bench) -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods=5"}
     bench.world.put("Deployment", "ns", "tiny-runtime", status={"conditions": [condition]})
     await bench.work()
-    assert bench.condition() == ("False", "Unschedulable")
+    assert bench.condition() == ("False", "Refused")
     assert "exceeded quota" in bench.message()
 
 

@@ -117,6 +117,27 @@ def test_a_finished_start_is_recorded_with_its_kind_and_nothing_is_starting_any_
     assert seen.profile == "cpu"
 
 
+@pytest.mark.parametrize("moved", [pytest.param(0.0, id="the same moment"), pytest.param(0.9, id="a moment later")])
+def test_a_pod_on_its_way_out_is_no_second_start_when_the_next_wake_has_its_moment(moved: float) -> None:
+    """Its start counts from the pod's creation then, for the wake's own moment has been written over."""
+    one = pod(created=WOKEN + moved, scheduled_at=NOW - 3)
+    spoken = state(Stage.READY, timeline=(*BOOTING, StageAt(stage=Stage.READY, at=NOW - 1)))
+    kind = coldstart.Kind()
+    first = coldstart.record(one, spoken, WOKEN, kind)
+    again = coldstart.record(one, spoken, NOW + 5, kind)
+    assert first is not None
+    assert coldstart.append(coldstart.append(None, first), again) == [first]
+
+
+def test_two_starts_in_a_row_are_two() -> None:
+    def start(at: float) -> ColdStart | None:
+        spoken = state(Stage.READY, timeline=(StageAt(stage=Stage.READY, at=at + 2),))
+        return coldstart.record(pod(created=at, scheduled_at=at), spoken, at, coldstart.Kind())
+
+    starts = [start(NOW - 10), start(NOW - 7.5)]
+    assert coldstart.append(coldstart.append(None, starts[0]), starts[1]) == starts
+
+
 def test_what_runs_for_an_older_spec_teaches_nothing_about_the_present_one() -> None:
     changed = remembered(model(), facts(), COMMIT)
     spec = changed.spec.model_copy(update={"source": changed.spec.source.model_copy(update={"revision": "next"})})
@@ -137,7 +158,7 @@ def test_a_copy_tells_its_progress_like_a_pull() -> None:
     seen = build(o)
     assert (seen.pull, seen.progress) == (None, "25%")
     assert seen.quantize == PullStatus(
-        stage="quantizing", bytes=250, total=1000, bytes_per_second=50, eta_seconds=15, percent=25
+        stage="quantizing", bytes=250, total=1000, bytes_per_second=50, eta_seconds=15, percent=25, announced=25
     )
 
 

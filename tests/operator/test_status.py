@@ -170,9 +170,17 @@ def test_progress_is_shown_while_pulling_and_gone_afterwards() -> None:
     seen = build(Observed(**{**vars(o), "progress": told}))
     assert seen.progress == "33%"
     assert seen.pull == PullStatus(
-        stage="fetching", bytes=1, total=3, bytes_per_second=8, eta_seconds=0, percent=33, file="a"
+        stage="fetching", bytes=1, total=3, bytes_per_second=8, eta_seconds=0, percent=33, file="a", announced=25
     )
     assert build(observed(ready_model(), claim=claim(), progress=told)).pull is None
+
+
+def test_why_the_first_engine_does_not_serve_is_told_while_the_second_starts() -> None:
+    passed = (Passed(engine="vllm", reason=Reason.UNSUPPORTED, message="no such architecture", seconds=1.6),)
+    live = state(Stage.LOADING, engine="transformers", passed=passed)
+    o = observed(ready_model(), claim=claim(), wish=wish(60), pods=(pod(),), state=live)
+    (available,) = [c for c in build(o).conditions or () if c.type == ConditionType.RUNTIME_AVAILABLE]
+    assert available.message == "loading (transformers); vllm, Unsupported: no such architecture"
 
 
 def test_the_engine_of_a_start_is_remembered_after_the_pod_is_gone() -> None:
@@ -202,6 +210,20 @@ def test_an_engine_that_is_only_being_tried_is_not_said_to_serve() -> None:
 ENGINE_BEFORE = EngineStatus(name="transformers", quantization="none")
 
 
+def test_a_model_with_its_own_python_takes_predictions_and_keeps_its_schema_while_it_sleeps() -> None:
+    own = profile(custom={"entryPoint": "house.prices:Model"})
+    live = state(Stage.READY, engine="custom", input_schema='{"type": "object"}')
+    o = observed(ready_model(), profile=own, claim=claim(), wish=wish(60), pods=(pod(ready_at=NOW),), state=live)
+    awake = build(o)
+    assert awake.capabilities == ["predict"]
+    asleep = build(observed(Model("ns", "tiny", "uid-1", 1, o.model.spec, awake), profile=own, claim=claim()))
+    assert asleep.capabilities == ["predict"]
+    assert asleep.engine is not None
+    assert asleep.engine.input_schema == '{"type":"object"}'
+    other = build(observed(Model("ns", "tiny", "uid-1", 1, o.model.spec, asleep), claim=claim()))
+    assert other.capabilities == ["completion"]
+
+
 def test_an_unreadable_spec_keeps_the_memory_of_the_volume() -> None:
     old = build(observed(ready_model(), claim=claim()))
     raw = {"metadata": {"generation": 7}, "status": old.wire()}
@@ -222,7 +244,9 @@ def with_ready(reason: str, value: str = "True", **more: Any) -> InferenceModelS
 
 
 def at(percent: int) -> dict[str, Any]:
-    return {"pull": PullStatus(stage="fetching", bytes=percent, total=100, bytes_per_second=1, percent=percent)}
+    told = min(percent // 25 * 25, 75)
+    pull = PullStatus(stage="fetching", bytes=percent, total=100, bytes_per_second=1, percent=percent, announced=told)
+    return {"pull": pull}
 
 
 START = ColdStart(at=stamp(NOW), seconds=4, engine="vllm", stages=[])
@@ -237,11 +261,12 @@ ENGINE = EngineStatus(name="vllm", quantization="none")
         (with_ready("Pulling", "False"), with_ready("Pulling", "False", **at(3)), ["PullStarted"]),
         (with_ready("Pulling", "False", **at(3)), with_ready("Pulling", "False", **at(24)), []),
         (with_ready("Pulling", "False", **at(24)), with_ready("Pulling", "False", **at(60)), ["PullProgress"]),
-        (with_ready("Pulling", "False", **at(60)), with_ready("Pulling", "False", **at(100)), []),
+        (with_ready("Pulling", "False", **at(80)), with_ready("Pulling", "False", **at(100)), []),
+        (with_ready("Inspecting", "False"), with_ready("Queued", "False"), ["Queued"]),
         (with_ready("Pulling", "False"), with_ready("Gated", "False"), ["Gated"]),
         (with_ready("Pulling", "False"), with_ready("Quantizing", "False"), ["QuantizeStarted"]),
         (with_ready("ScaledToZero"), with_ready("Waking"), ["Waking"]),
-        (with_ready("Waking"), with_ready("Serving", cold_starts=[START], engine=ENGINE), ["Awake"]),
+        (with_ready("Waking"), with_ready("Serving", cold_starts=[START], engine=ENGINE), ["Started", "Awake"]),
         (with_ready("Serving"), with_ready("ScaledToZero"), ["Asleep"]),
         (with_ready("Serving"), with_ready("Serving", replicas=2), []),
         (with_ready("Waking"), with_ready("EngineFailed", "False"), ["EngineFailed"]),
@@ -254,5 +279,5 @@ def test_happenings(old: InferenceModelStatus, new: InferenceModelStatus, reason
 
 
 def test_an_awakening_tells_seconds_and_engine() -> None:
-    (awake,) = happenings("tiny", with_ready("Waking"), with_ready("Serving", cold_starts=[START], engine=ENGINE))
+    (_, awake) = happenings("tiny", with_ready("Waking"), with_ready("Serving", cold_starts=[START], engine=ENGINE))
     assert awake.note == "tiny serves with vllm, 4 s after it was asked for"

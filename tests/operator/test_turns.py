@@ -1,9 +1,12 @@
 """Models that share one device, with the whole operator: lines, doors, turns, what the status tells, and cooldowns."""
 
+from typing import Any
+
 import pytest
 
 from dormouse_api import names
 from dormouse_operator.happenings import happenings
+from dormouse_operator.queue import Key
 from tests.operator.shared import GPU, IDLE, Shared
 
 
@@ -122,6 +125,36 @@ async def test_no_device_at_all_is_a_failure_and_no_line(shared: Shared) -> None
     assert GPU in shared.message(name="a")
 
 
+async def test_a_scheduler_that_takes_its_time_refuses_nobody(shared: Shared) -> None:
+    await shared.add("a")
+    b = await shared.add("b")
+    shared.world.backoff = 25.0
+    shared.call("a")
+    await shared.run(20)
+    shared.call("b")
+    while not b.waits:
+        await shared.run(0.5)
+        assert shared.condition(name="b")[0] == "True", "what it waits for is free, and about to be given to it"
+    assert shared.awake() == ["b"]
+    assert 25 <= b.waits[0] <= 40
+
+
+async def test_one_whose_device_somebody_else_took_says_so_after_a_while(shared: Shared) -> None:
+    await shared.add("a")
+    await shared.add("b")
+    shared.call("a")
+    await shared.run(20)
+    shared.world.backoff = 25.0
+    shared.call("b")
+    while shared.world.pods_of("a"):
+        await shared.run(0.5)
+    shared.world.devices = {"node": 0}
+    await shared.run(25)
+    assert shared.condition(name="b")[0] == "True"
+    await shared.run(10)
+    assert shared.condition(name="b") == ("False", "Unschedulable")
+
+
 async def test_one_that_cannot_be_deployed_holds_up_nobody(shared: Shared) -> None:
     await shared.add("a")
     b = await shared.add("b")
@@ -188,6 +221,43 @@ async def test_a_start_that_failed_is_left_alone_told_and_tried_later_each_time(
     assert "cooldown" not in shared.status("a")
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("mended", ["profile", "alias"])
+async def test_what_failed_before_it_was_mended_is_not_counted_for_what_is_there_now(
+    shared: Shared, mended: str, wanted: bool
+) -> None:
+    """Somebody mends it the moment the failure is told: the pod that failed is not gone yet."""
+    await shared.add("a")
+    shared.world.broken = {"a"}
+    shared.call("a")
+    hear, told = shared.world.on_event, list[str]()
+
+    def mend(kind: str, change: str, body: dict[str, Any]) -> None:
+        hear(kind, change, body)
+        if told or "cooldown" not in body.get("status", {}):
+            return
+        told.append(body["status"]["cooldown"]["until"])
+        shared.world.broken = set()
+        if not wanted:
+            shared.callers["a"].held.clear()
+            shared.world.put("Lease", "ns", names.runtime_name("a"), spec={})
+        if mended == "profile":
+            shared.world.put(names.PROFILE_KIND, "", "cpu", spec=profile | {"image": "runtime:2"})
+            shared.queue.add(Key("ns", "a"))  # what the resync after a profile's event does
+        else:
+            model = shared.world.objects[names.MODEL_KIND, "ns", "a"]
+            shared.world.put(names.MODEL_KIND, "ns", "a", spec=model["spec"] | {"aliases": ["other"]})
+
+    profile = shared.world.objects[names.PROFILE_KIND, "", "cpu"]["spec"]
+    shared.world.on_event = mend
+    await shared.run(3)
+    assert told
+    assert shared.condition(name="a")[0] == "True", shared.message(name="a")
+    await shared.run(3)
+    assert "cooldown" not in shared.status("a")
+    assert shared.awake() == (["a"] if wanted else [])
+
+
 @pytest.mark.parametrize(("seed", "kill"), [(1, 0.0), (2, 0.05)])
 async def test_three_share_one_device_while_the_operator_dies_now_and_then(seed: int, kill: float) -> None:
     shared = Shared(seed)
@@ -216,3 +286,51 @@ async def test_once_all_is_quiet_nothing_is_written_any_more(shared: Shared) -> 
     shared.start()
     await shared.run(60)
     assert len(shared.world.requests) == requests
+
+
+async def test_one_that_never_fits_makes_the_others_leave_once_and_says_so(shared: Shared) -> None:
+    accelerator = {"resource": GPU, "count": 2, "memory": "24Gi"}
+    shared.world.profile("two", device="cuda", accelerator=accelerator)
+    await shared.add("small")
+    shared.call("small")
+    await shared.run(10)
+    await shared.add("large", profile="two")
+    shared.call("large")
+    await shared.run(10)
+    assert shared.awake() == [], "it has made room"
+    await shared.run(30)
+    assert shared.condition(name="large") == ("False", "Unschedulable")
+    assert "no other model on these devices" in shared.message(name="large")
+    shared.callers["large"].held.clear()
+    shared.call("small")
+    await shared.run(5)
+    assert shared.awake() == ["small"], "nobody waits behind it"
+    shared.start()
+    swaps = len(shared.status("small").get("swaps", []))
+    for _ in range(20):
+        shared.call("large")
+        shared.call("small")
+        await shared.run(30)
+        shared.callers["large"].held.clear()
+        assert shared.awake() == ["small"]
+    assert len(shared.status("small").get("swaps", [])) == swaps
+    assert "unplaced" in shared.status("large")
+    shared.world.devices = {"node": 1, "large-node": 2}
+    shared.call("large")
+    await shared.run(10)
+    assert shared.awake() == ["large", "small"]
+    assert "unplaced" not in shared.status("large")
+    assert shared.condition(name="large") == ("True", "Serving")
+
+
+async def test_a_pod_that_no_node_may_run_keeps_nobody_waiting(shared: Shared) -> None:
+    words = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+    shared.world.misfits = {"odd": words}
+    await shared.add("odd")
+    await shared.add("other")
+    shared.call("odd")
+    await shared.run(12)
+    assert shared.condition(name="odd") == ("False", "Unschedulable")
+    shared.call("other")
+    await shared.run(5)
+    assert shared.awake() == ["other"]

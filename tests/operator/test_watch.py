@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from dormouse_api.lease import lease_spec, wish_for
 from dormouse_operator import watch
 from dormouse_operator.errors import Retry
-from dormouse_operator.queue import Key, WorkQueue
+from dormouse_operator.queue import Key, Level, WorkQueue
 from dormouse_operator.settings import Settings, SettingsError
 
 KEY = Key("ns", "tiny")
+NOW = 1_795_255_200.0
 Object = dict[str, Any]
 
 
@@ -32,7 +35,12 @@ def test_settings_from_the_environment() -> None:
 
 @pytest.mark.parametrize(
     ("env", "word"),
-    [({}, "DORMOUSE_PULLER_IMAGE"), ({"DORMOUSE_PULLER_IMAGE": "p", "DORMOUSE_WORKERS": "many"}, "DORMOUSE_WORKERS")],
+    [
+        ({}, "DORMOUSE_PULLER_IMAGE"),
+        ({"DORMOUSE_PULLER_IMAGE": "p", "DORMOUSE_WORKERS": "many"}, "DORMOUSE_WORKERS"),
+        ({"DORMOUSE_PULLER_IMAGE": "p", "DORMOUSE_HUB_ENDPOINT": "https://me:pw@hub/x"}, "DORMOUSE_HUB_ENDPOINT holds"),
+        ({"DORMOUSE_PULLER_IMAGE": "p", "DORMOUSE_ENGINE_TRACES": "http://a:b@c/v1"}, "DORMOUSE_ENGINE_TRACES holds"),
+    ],
 )
 def test_a_wrong_environment_is_named(env: dict[str, str], word: str) -> None:
     with pytest.raises(SettingsError, match=word):
@@ -61,6 +69,18 @@ def test_an_event_becomes_its_models_key(plural: str, kind: str, change: Object,
     assert profiles == [1 if plural == "runtimeprofiles" else 0]
 
 
+@pytest.mark.parametrize("plural", ["leases", "persistentvolumeclaims"])
+def test_a_child_is_news_of_its_owners_whatever_its_label_says(plural: str) -> None:
+    """Routers write Leases too, and several models share a claim."""
+    queue = WorkQueue()
+    owners = [{"kind": "InferenceModel", "name": name} for name in ("tiny", "twin")]
+    forged = body(
+        name="x", labels={"dormouse.dev/model": "calm"}, ownerReferences=[*owners, {"kind": "Job", "name": "j"}]
+    )
+    watch.Watch(queue, lambda: None).event(plural, "MODIFIED", forged)
+    assert {queue.take() for _ in range(4)} == {Key("ns", "calm"), KEY, Key("ns", "twin"), None}
+
+
 def test_first_lists_wait_behind_live_events() -> None:
     queue = WorkQueue()
     watched = watch.Watch(queue, lambda: None)
@@ -81,19 +101,45 @@ def test_our_own_status_writes_ask_for_no_look() -> None:
     assert queue.take() == KEY
 
 
-def test_kopf_settings_hold_whole_seconds_and_server_side_filters() -> None:
+def test_kopf_settings_hold_whole_seconds_and_no_copies_of_objects() -> None:
     made = watch.operator_settings()
     assert isinstance(made.watching.server_timeout, int)
-    filtered = {selector.any_name for selector in made.watching.label_selectors}
-    assert filtered == {plural for _, _, plural in watch.CHILDREN}
     assert made.posting.enabled is False
     assert json.dumps(made.networking.error_backoffs)
+    storage = made.persistence.diffbase_storage
+    assert (storage.build(body=body()), storage.fetch(body=body())) == ({}, None)
+
+
+def test_kopf_watches_our_own_kinds_and_children_are_watched_beside_it() -> None:
+    handlers = watch.registry(lambda *_: None)._watching.get_all_handlers()
+    assert {handler.id for handler in handlers} == {"inferencemodels", "runtimeprofiles"}
+
+
+async def test_who_is_called_already_goes_before_all_others() -> None:
+    def lease(model: str, ends_in: float) -> Object:
+        owner = [{"kind": "InferenceModel", "name": model}]
+        return body(name=f"{model}-runtime", ownerReferences=owner) | {"spec": lease_spec(wish_for(NOW, ends_in), "r")}
+
+    class Lister:
+        async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
+            return [lease("over", -1), lease("called", 60), body(name="unsaid"), body(name="nobodys")]
+
+        def each(self, kind: str, namespace: str | None = None, selector: str = "") -> AsyncIterator[Object]:
+            raise AssertionError("a wish is in the spec")
+
+    queue = WorkQueue()
+    queue.add(Key("ns", "first"), Level.LATER)
+    assert await watch.called_first(Lister(), queue, [], NOW) == 1
+    assert [queue.take() for _ in range(3)] == [Key("ns", "called"), Key("ns", "first"), None]
 
 
 async def test_a_resync_puts_every_model_last_in_line() -> None:
     class Lister:
         async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
-            return [body(namespace=namespace or "all", uid="1")]
+            raise AssertionError("whole objects")
+
+        async def each(self, kind: str, namespace: str | None = None, selector: str = "") -> AsyncIterator[Object]:
+            yield body(namespace=namespace or "all", uid="1")
 
     queue = WorkQueue()
     assert await watch.resync(Lister(), queue, ["a", "b"], []) == 2

@@ -6,10 +6,12 @@ changes nothing is no write, generations move with specs only, and children go w
 
 import copy
 import itertools
-from collections.abc import Callable
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from dormouse_api import names
+from dormouse_api.gpu import GpuReport
 from dormouse_api.lease import micro_time
 from dormouse_api.results import Progress
 from dormouse_api.runtime import RuntimeState
@@ -17,8 +19,9 @@ from dormouse_api.status import InferenceModelStatus
 from dormouse_operator.decide.coldstart import stamp
 from dormouse_operator.decide.pool import Traffic
 from dormouse_operator.errors import Terminal
-from dormouse_operator.observed import LABEL_JOB_NAME, Demand, Model, Pod
+from dormouse_operator.observed import LABEL_JOB_NAME, Demand, Model, Pod, Tally
 from dormouse_operator.queue import Key
+from dormouse_operator.tally import Tallies
 from tests.operator.builders import NOW, inspected, pulled, quantized
 
 Object = dict[str, Any]
@@ -38,6 +41,11 @@ class World:
         self.on_event: Callable[[str, str, Object], None] = lambda kind, change, body: None
         self.refuse: dict[str, Exception] = {}
         """Kind -> error of every apply of it."""
+        self.events: dict[str, list[Object]] = {}
+        """What the cluster says of an object, by its uid."""
+        self.noticed: list[str] = []
+        self.jobless = False
+        """Whether the Job controller's pods are refused."""
         self.calls = 0
         self.fail_at: int | None = None
         """Number of the call that fails as if the process were killed in it."""
@@ -46,7 +54,7 @@ class World:
             "pull": lambda pod: done(pulled()),
             "quantize": lambda pod: done(quantized("int4")),
         }
-        self._intents: dict[Id, Object] = {}
+        self._intents: dict[Id, dict[str, Object]] = {}
         self._numbers = itertools.count(1)
 
     # -- the API server, as reconcile.Api wants it
@@ -55,16 +63,34 @@ class World:
         self._call()
         return copy.deepcopy(self.objects.get((kind, namespace or "", name)))
 
+    async def notices(self, namespace: str, uid: str) -> list[Object]:
+        self._call()
+        self.noticed.append(uid)
+        return copy.deepcopy(self.events.get(uid, []))
+
+    async def unfinished(self, kind: str, namespace: str | None, selector: str) -> list[Object]:
+        found = await self.list(kind, namespace, selector)
+        said = [item.get("status") or {} for item in found]
+        over = [s.get("succeeded") if kind == "Job" else s.get("phase") == "Succeeded" for s in said]
+        return [item for item, ended in zip(found, over, strict=True) if not ended]
+
     async def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Object]:
         self._call()
-        wanted = dict(part.split("=") for part in selector.split(",") if part)
+        many = re.search(r",(\S+) in \((.*)\)$", selector)
+        among = (many[1], many[2].split(",")) if many else None
+        wanted = dict(part.split("=") for part in (selector[: many.start()] if many else selector).split(",") if part)
         return [
             copy.deepcopy(body)
             for (k, space, _), body in sorted(self.objects.items())
             if k == kind and namespace in (None, space) and wanted.items() <= body["metadata"].get("labels", {}).items()
+            if among is None or body["metadata"].get("labels", {}).get(among[0]) in among[1]
         ]
 
-    async def apply(self, body: Object) -> Object:
+    async def each(self, kind: str, namespace: str | None = None, selector: str = "") -> AsyncIterator[Object]:
+        for body in await self.list(kind, namespace, selector):
+            yield {"metadata": body["metadata"]}
+
+    async def apply(self, body: Object, manager: str = names.FIELD_MANAGER) -> Object:
         self._call()
         kind, meta = body["kind"], body["metadata"]
         self.requests.append((kind, "apply", meta["name"]))
@@ -75,9 +101,13 @@ class World:
         if kind == "Job" and old and old["spec"] != body["spec"]:
             raise Terminal("the template of a Job cannot change", kind, 422)
         new = copy.deepcopy(old) if old else {"metadata": {}, "status": {}}
-        _remove(new, self._intents.get(id_, {}), body)
+        before = self._intents.setdefault(id_, {}).get(manager, {})
+        owners = _owners(new, before, body)
+        _remove(new, before, body)
         _merge(new, body)
-        self._intents[id_] = copy.deepcopy(body)
+        if owners:
+            new["metadata"]["ownerReferences"] = owners
+        self._intents[id_][manager] = copy.deepcopy(body)
         return self._store(id_, old, new, "apply")
 
     async def apply_status(self, body: Object) -> bool:
@@ -115,7 +145,7 @@ class World:
 
     def model(self, name: str, **spec: Any) -> Key:
         """Apply an InferenceModel; a second time changes its spec."""
-        self.put(names.MODEL_KIND, "ns", name, spec={"source": {"uri": "hf://org/name"}} | spec)
+        self.put(names.MODEL_KIND, "ns", name, spec={"source": {"uri": f"hf://org/{name}"}} | spec)
         return Key("ns", name)
 
     def profile(self, name: str = "cpu", **spec: Any) -> None:
@@ -136,7 +166,11 @@ class World:
         if told:
             self.on_event(kind, "DELETED", body)
         for id_, child in sorted(self.objects.items()):
-            if any(o["uid"] == body["metadata"]["uid"] for o in child["metadata"].get("ownerReferences", [])):
+            owners = child["metadata"].get("ownerReferences", [])
+            rest = [o for o in owners if o["uid"] != body["metadata"]["uid"]]
+            if rest and rest != owners:
+                self.put(*id_, metadata={"ownerReferences": rest})
+            elif owners and not rest:
                 self.remove(*id_, told=told)
 
     def step(self) -> bool:
@@ -145,7 +179,7 @@ class World:
         for (kind, space, name), body in sorted(self.objects.items()):
             if kind == "PersistentVolumeClaim" and body["status"].get("phase") != "Bound":
                 self.put(kind, space, name, status={"phase": "Bound"})
-            elif kind == "Job":
+            elif kind == "Job" and not self.jobless:
                 self._job(space, name, body)
             elif kind == "Deployment":
                 self._deployment(space, name, body)
@@ -168,7 +202,7 @@ class World:
             return
         kind = "Complete" if play["phase"] == "Succeeded" else "Failed"
         condition = {"type": kind, "status": "True", "reason": kind, "lastTransitionTime": stamp(self.now)}
-        self.put("Job", space, name, status={"conditions": [condition]})
+        self.put("Job", space, name, status={"conditions": [condition], "succeeded": int(kind == "Complete")})
 
     def _deployment(self, space: str, name: str, body: Object) -> None:
         wanted, labels = body["spec"]["replicas"], body["spec"]["template"]["metadata"]["labels"]
@@ -190,7 +224,11 @@ class World:
     def _store(self, id_: Id, old: Object | None, new: Object, verb: str, *, ours: bool = True) -> Object:
         meta = new["metadata"]
         if old is None:
-            meta |= {"uid": f"u{next(self._numbers)}", "creationTimestamp": stamp(self.now), "generation": 1}
+            meta |= {
+                "uid": f"u-{id_[2]}-{self.created.count(id_)}-{id_[0]}",
+                "creationTimestamp": stamp(self.now),
+                "generation": 1,
+            }
             self.created.append(id_)
         elif _timeless(old) == _timeless(new):
             return copy.deepcopy(old)
@@ -231,6 +269,14 @@ class Quiet:
         self.heard: dict[Key, Traffic] = {}
         self.sized: dict[Key, bool] = {}
         self.lost: list[Key] = []
+        self.tallies = Tallies()
+        self.firsts: dict[Key, float] = {}
+
+    def watch(self, key: Key, hosts: Mapping[str, str]) -> None:
+        """No pod here has a GPU."""
+
+    def warned(self, key: Key) -> Mapping[str, GpuReport] | None:
+        return {}
 
     def follow(self, key: Key, pod: Pod | None) -> None:
         self.followed[key] = pod
@@ -249,8 +295,20 @@ class Quiet:
     def traffic(self, key: Key, now: float) -> Traffic | None:
         return self.heard.get(key)
 
-    def size(self, key: Key, wanted: bool) -> None:
+    def size(self, key: Key, wanted: bool, engines: tuple[str, ...] = ()) -> None:
         self.sized[key] = wanted
+
+    def tally(self, key: Key) -> Tally:
+        return self.tallies.of(key)
+
+    def first_token(self, key: Key) -> float | None:
+        return self.firsts.get(key)
+
+    def settled(self, key: Key, written: Tally | None) -> None:
+        if written is not None:
+            self.tallies.settled(key, written)
+
+    def met(self, model: Model) -> None: ...
 
     def told(self, model: Model, new: InferenceModelStatus) -> None:
         self.statuses.append((model.status, new))
@@ -279,6 +337,13 @@ def _remove(target: Object, before: Object, now: Object) -> None:
             target.pop(key, None)
         elif isinstance(value, dict) and isinstance(now[key], dict) and isinstance(target.get(key), dict):
             _remove(target[key], value, now[key])
+
+
+def _owners(present: Object, before: Object, now: Object) -> list[Object]:
+    """Owner references are one list of several managers, by uid."""
+    had, mine = ({o["uid"]: o for o in body.get("metadata", {}).get("ownerReferences", [])} for body in (before, now))
+    there = present["metadata"].get("ownerReferences", [])
+    return [*(o for o in there if o["uid"] not in had.keys() | mine.keys()), *mine.values()]
 
 
 def _timeless(body: Object) -> Object:
