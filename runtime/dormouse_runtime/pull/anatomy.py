@@ -9,10 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from dormouse_api.anatomy import Anatomy, CacheLayers
-from dormouse_runtime.pull.describe import WIDTH_KEYS, Json, inner_config, number
+from dormouse_api.anatomy import MOST, Anatomy, CacheLayers
+from dormouse_runtime.pull.describe import WIDTH_KEYS, Json, inner_config, number, part
 from dormouse_runtime.quantize.layout import METHODS, SIZES, LayoutError, Tensor, plan
 
+MOST_LAYERS = 10_000
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
 LINEAR = "linear_attention"  # keeps a state of fixed size per sequence, nothing per token
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -50,6 +51,8 @@ def tensor_bytes(files: Mapping[str, Sequence[Tensor]]) -> dict[str, int] | None
         if tensor.dtype not in SIZES:
             return None
         found[tensor.dtype] += tensor.bytes
+    if any(size > MOST for size in found.values()):
+        return None  # heads that lie
     return dict(sorted(found.items())) or None
 
 
@@ -57,7 +60,7 @@ def copy_bytes(config: Json, files: Mapping[str, Sequence[Tensor]]) -> dict[str,
     """Bytes each quantized copy would have; a method that is missing cannot be made. None: the heads were not read."""
     if tensor_bytes(files) is None:
         return None
-    if config.get("quantization_config") or inner_config(config).get("quantization_config"):
+    if part(config, "quantization_config") or part(inner_config(config), "quantization_config"):
         return {}
     found = {}
     for method in METHODS:
@@ -70,7 +73,7 @@ def copy_bytes(config: Json, files: Mapping[str, Sequence[Tensor]]) -> dict[str,
 
 def cache(inner: Json) -> list[CacheLayers] | None:
     """What each kind of layer keeps per token; None where the configuration does not tell."""
-    if inner.get("model_type") in ENCODERS:
+    if str(inner.get("model_type")) in ENCODERS:
         return []
     layers, heads, kinds = number((inner,), LAYER_KEYS), number((inner,), HEAD_KEYS), layer_kinds(inner)
     if layers is None or kinds is None or inner.get("is_encoder_decoder"):
@@ -105,9 +108,11 @@ def _window(inner: Json, kind: str) -> int | None:
 def layer_kinds(inner: Json) -> list[str] | None:
     """The kind of each layer that has a cache of its own; None where some are neither and which is not said."""
     count = number((inner,), LAYER_KEYS) or 0
+    if count > MOST_LAYERS:
+        return None
     kinds = inner.get("layer_types")
     if isinstance(kinds, list) and len(kinds) == count:
-        if set(kinds) - {FULL, SLIDING, CHUNKED, LINEAR}:
+        if any(kind not in (FULL, SLIDING, CHUNKED, LINEAR) for kind in kinds):
             return None
     elif any(STATEFUL.search(key) for key in inner):
         return None

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dormouse_api.text import plain
+from dormouse_runtime.pull.code import own_code
+
 Json = Mapping[str, Any]
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
@@ -37,6 +40,9 @@ UNSAID: Mapping[str, Json] = {
 }
 """What configurations of a family leave out because it is the family's default: published ones of Gemma 3 lack even the
 size of a head, which is not hidden_size / num_attention_heads there."""
+LARGEST = 2**31
+"""Beyond it no number of a configuration counts anything."""
+MAX_WORD = 128
 PACKED_BITS = 32  # gptq, awq and compressed-tensors pack low-bit weights into 32-bit integers
 PACKED_NAMES = (".qweight", ".weight_packed")
 NOT_COUNTED = (".qzeros", ".g_idx", ".scales", ".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx")
@@ -75,11 +81,11 @@ def describe(papers: Papers) -> Facts:
     """The facts, as far as the files tell them."""
     config = papers.config
     inner = inner_config(config)
-    architecture = next(iter(config.get("architectures") or ()), None) or papers.pipeline.get("_class_name")
-    quantization = config.get("quantization_config") or inner.get("quantization_config") or {}
+    architecture = _word(_first(config.get("architectures"))) or _word(papers.pipeline.get("_class_name"))
+    quantization = part(config, "quantization_config") or part(inner, "quantization_config")
     dtype = config.get("dtype") or config.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype")
     return Facts(
-        architecture=_word(architecture),
+        architecture=architecture,
         model_type=_word(config.get("model_type")),
         dtype=_word(dtype),
         native_quantization=_word(quantization.get("quant_method")),
@@ -87,13 +93,13 @@ def describe(papers: Papers) -> Facts:
         embedding_length=number((inner, config), WIDTH_KEYS),
         infill=_infill(papers),
         capabilities=_capabilities(papers, architecture or ""),
-        remote_code=bool(config.get("auto_map")) and any(path.endswith(".py") for path in papers.paths),
+        remote_code=own_code(config, papers.tokenizer, papers.pipeline, papers.paths).needed,
     )
 
 
 def count_parameters(tensors: Iterable[tuple[str, str, int]], config: Json) -> int:
     """Parameters behind (name, dtype, elements): packed weights count as what they unpack to, scales not at all."""
-    bits = _bits(config.get("quantization_config") or {})
+    bits = _bits(part(config, "quantization_config"))
     total = 0
     for name, dtype, elements in tensors:
         if bits and name.endswith(NOT_COUNTED):
@@ -139,20 +145,27 @@ def inner_config(config: Json) -> Json:
 
 def _bits(quantization: Json) -> int:
     """Bits of a packed weight, 0 when the weights are not packed."""
-    if isinstance(quantization.get("bits"), int):
-        return int(quantization["bits"])
-    for group in (quantization.get("config_groups") or {}).values():
-        bits = (group.get("weights") or {}).get("num_bits")
-        if isinstance(bits, int):
-            return bits
-    return 0
+    groups = part(quantization, "config_groups")
+    found = [quantization.get("bits"), *(part(part(groups, name), "weights").get("num_bits") for name in groups)]
+    return next((bits for bits in found if type(bits) is int and 0 < bits <= PACKED_BITS), 0)
 
 
 def number(parts: Iterable[Json], keys: tuple[str, ...]) -> int | None:
-    """The first positive number under one of `keys`, part by part."""
+    """The first number under one of `keys`, part by part, that can be a count of anything in a model."""
     found = (part.get(key) for part in parts for key in keys)
-    return next((int(value) for value in found if isinstance(value, (int, float)) and value > 0), None)
+    counts = (value for value in found if isinstance(value, (int, float)) and 0 < value <= LARGEST)
+    return next((int(value) for value in counts if value >= 1), None)
+
+
+def part(config: Json, key: str) -> Json:
+    """The object under `key`; an empty one where there is none, or something else."""
+    found = config.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _first(value: object) -> object:
+    return value[0] if isinstance(value, list) and value else None
 
 
 def _word(value: object) -> str | None:
-    return str(value)[:128] if value else None
+    return plain(value, MAX_WORD) or None if isinstance(value, str) else None

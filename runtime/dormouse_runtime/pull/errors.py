@@ -14,11 +14,14 @@ EXIT_TERMINATED = 143
 class PullError(Exception):
     """A failed pull. `reason` is one of `PULL_FAILURES`; the message never holds a token."""
 
-    def __init__(self, reason: Reason, message: str, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, reason: Reason, message: str, retry_after_seconds: float | None = None, short_bytes: int | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+        self.short_bytes = short_bytes
 
     @property
     def permanent(self) -> bool:
@@ -32,4 +35,6 @@ class PullError(Exception):
     def failure(self) -> Failure:
         """The failure as it travels in the termination message."""
         wait = None if self.retry_after_seconds is None else round(self.retry_after_seconds)
-        return Failure(reason=self.reason, message=self.message[:2000], retry_after_seconds=wait)
+        return Failure(
+            reason=self.reason, message=self.message[:2000], retry_after_seconds=wait, short_bytes=self.short_bytes
+        )

@@ -6,59 +6,64 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from dormouse_api.conditions import Reason
 from dormouse_api.results import Marker, MarkerFile, PullResult
 from dormouse_runtime.pull import marker, space
+from dormouse_runtime.pull.bandwidth import Bucket
 from dormouse_runtime.pull.errors import PullError
-from dormouse_runtime.pull.hub import Hub, tool_versions
 from dormouse_runtime.pull.patience import Patience, patiently
 from dormouse_runtime.pull.progress import Meter
 from dormouse_runtime.pull.selection import RemoteFile, select
 from dormouse_runtime.pull.settings import Settings
-from dormouse_runtime.pull.transfer import PART, Throttle, Transfers, part_path, present, size
+from dormouse_runtime.pull.sources import open_source
+from dormouse_runtime.pull.transfer import PART, Transfers, part_path, present, size
 
+Choose = Callable[[list[RemoteFile]], list[RemoteFile]]
 FILES_AT_ONCE = 4
 READS_PER_STALL = 3  # a silent connection is given up and made anew so often before the whole pull is called stalled
 WATCH_SECONDS = 0.5
 GRACE_SECONDS = 1.0  # for transfers to stop after another failed; one that waits for a silent hub is left behind
 
 
-def fetch(settings: Settings, meter: Meter) -> PullResult:
-    """Pull the commit (`settings.commit`, else what the revision stands for now). Raises PullError."""
+def fetch(settings: Settings, meter: Meter, choose: Choose = select) -> PullResult:
+    """Pull the commit (`settings.commit`, else what the revision stands for now): the files that `choose` takes of its
+    listing. Raises PullError.
+    """
     started = time.monotonic()
-    hub = Hub(settings, settings.stall_seconds / READS_PER_STALL)
-    with contextlib.closing(hub):
-        commit = settings.commit or patiently(lambda: hub.resolve(settings.revision), _patience(settings))
+    source = open_source(settings, settings.stall_seconds / READS_PER_STALL)
+    with contextlib.closing(source):
+        commit = settings.commit or patiently(lambda: source.resolve(settings.revision), patience(settings))
         folder = settings.models / commit
         done = marker.read(folder)
         if done is not None and marker.whole(folder, done):
             meter.stage("done")
             return _result(commit, done.files, 0, 0.0)
-        listed = patiently(lambda: hub.files(commit), _patience(settings))
+        listed = patiently(lambda: source.files(commit), patience(settings))
         folder.mkdir(parents=True, exist_ok=True)
         transfers = Transfers(
-            hub=hub,
+            source=source,
             commit=commit,
             folder=folder,
             meter=meter,
-            throttle=Throttle(settings.max_bytes_per_second),
+            bucket=Bucket(settings.max_bytes_per_second),
             backoff_seconds=settings.backoff_seconds,
             stop=threading.Event(),
         )
-        files = _bring_all(select(listed), transfers, settings.stall_seconds)
+        files = _bring_all(choose(listed), transfers, settings)
     meter.stage("verifying")
-    _seal(folder, Marker(source=settings.source, commit=commit, files=tuple(files), tools=tool_versions()))
+    _seal(folder, Marker(source=settings.source, commit=commit, files=tuple(files), tools=dict(source.tools)))
     meter.stage("done")
     return _result(commit, tuple(files), meter.fetched, time.monotonic() - started)
 
 
-def _bring_all(files: list[RemoteFile], transfers: Transfers, stall_seconds: float) -> list[MarkerFile]:
+def _bring_all(files: list[RemoteFile], transfers: Transfers, settings: Settings) -> list[MarkerFile]:
     """All files, by path. The largest start first, so that none is left to run alone at the end."""
     folder = transfers.folder
-    _adopt(files, folder)
+    _adopt(files, folder, settings.source)
     brought = [there for file in files if (there := present(folder, file))]
     names = {file.path for file in brought}
     missing = sorted((file for file in files if file.path not in names), key=lambda file: -file.size)
@@ -69,7 +74,7 @@ def _bring_all(files: list[RemoteFile], transfers: Transfers, stall_seconds: flo
     pool = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="transfer")
     running = {pool.submit(transfers.bring, file) for file in missing}
     try:
-        brought += _collect(running, transfers.meter, stall_seconds)
+        brought += _collect(running, transfers.meter, settings.stall_seconds)
     finally:
         transfers.stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -92,14 +97,20 @@ def _collect(running: set[Future[MarkerFile]], meter: Meter, stall_seconds: floa
     return found
 
 
-def _adopt(files: list[RemoteFile], folder: Path) -> None:
-    """Link what another revision on this volume has with the same bytes: a new revision often changes little."""
+def _adopt(files: list[RemoteFile], folder: Path, source: str) -> None:
+    """Link what another revision on this volume has with the same bytes: a new revision often changes little.
+
+    Where the source knows no sha256, the same path of the same source with the same version is the same bytes.
+    """
     known: dict[tuple[str, int], Path] = {}
     for other in folder.parent.iterdir():
         if other != folder and (found := marker.read(other)) and marker.whole(other, found):
             known |= {(file.sha256, file.size): other / file.path for file in found.files}
+            if found.source == source:
+                known |= {(f"{file.path} {file.version}", file.size): other / file.path for file in found.files}
     for file in files:
-        same = known.get((file.sha256 or "", file.size))
+        name = file.sha256 or (f"{file.path} {file.version}" if file.version else "")
+        same = known.get((name, file.size))
         if same and present(folder, file) is None:
             (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):  # a file system without links: it is fetched instead
@@ -117,7 +128,8 @@ def _seal(folder: Path, written: Marker) -> None:
     marker.write(folder, written)
 
 
-def _patience(settings: Settings) -> Patience:
+def patience(settings: Settings) -> Patience:
+    """How patiently sources are asked."""
     return Patience(settings.backoff_seconds, time.sleep)
 
 

@@ -29,6 +29,8 @@ class Meter:
         with self._lock:
             self._stage, self._total, self._have, self._shown = "fetching", total, have, have
             self._moved = self._clock()
+            # the rate is of fetching alone: what came before took time and brought nothing
+            self._samples = deque([(self._moved, self._fetched)])
 
     def stage(self, name: str) -> None:
         with self._lock:

@@ -1,11 +1,13 @@
-"""The termination message: written early, rewritten whole at the end, never with the token in it."""
+"""The termination message: written early, rewritten whole at the end, never with a secret in it."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure, Outcome
@@ -16,8 +18,8 @@ HIDDEN = "***"
 class Report:
     """What the Job says: one message for the operator, and lines for whoever reads the log."""
 
-    def __init__(self, path: Path, secret: str | None = None) -> None:
-        self._path, self._secret = path, secret
+    def __init__(self, path: Path, secrets: Sequence[str] = ()) -> None:
+        self._path, self._secrets = path, secrets
 
     def write(self, outcome: Outcome) -> None:
         """Replace the message. In place: the kubelet has mounted exactly this file."""
@@ -38,5 +40,8 @@ class Report:
         print(self.clean(json.dumps({"message": message, **facts}, default=str)), file=sys.stderr, flush=True)  # noqa: T201
 
     def clean(self, text: str) -> str:
-        """The text without the token."""
-        return text.replace(self._secret, HIDDEN) if self._secret else text
+        """The text without the secrets, also where a URL or JSON has them in its own spelling."""
+        for secret in self._secrets:
+            for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
+                text = text.replace(form, HIDDEN)
+        return text

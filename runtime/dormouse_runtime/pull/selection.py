@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from dormouse_api.conditions import Reason
 from dormouse_runtime.pull.errors import PullError
+from dormouse_runtime.pull.trust import checked
 
 WEIGHTS = ".safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -19,17 +21,26 @@ VARIANTS = (".fp16.", ".bf16.", ".non_ema.")
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the hub lists it: exactly one of the two hashes is known."""
+    """A file as its source lists it. A hub knows one of the first two hashes, an object store perhaps the md5."""
 
     path: str
     size: int
     sha256: str | None = None
     git_sha1: str | None = None
+    md5: str | None = None
+    version: str = ""
+    """What a source without hashes calls this content: another one when it changes."""
+
+    @property
+    def identity(self) -> str:
+        """A name of the content: of two files with the same one, one's bytes may go on where the other's stopped."""
+        return self.sha256 or self.git_sha1 or hashlib.sha256(f"{self.size} {self.version}".encode()).hexdigest()
 
 
 def select(files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """The files to pull, by path; raises Unsupported when the repository holds no safetensors."""
+    """The files to pull, by path; raises Unsupported when it holds no safetensors, or names that do harm."""
     kept = [file for file in files if _wanted(PurePosixPath(file.path))]
+    checked(kept)
     weights = [file for file in kept if file.path.endswith(WEIGHTS)]
     if not weights:
         raise PullError(Reason.UNSUPPORTED, _no_weights([file.path for file in files]))
@@ -38,7 +49,7 @@ def select(files: Sequence[RemoteFile]) -> list[RemoteFile]:
 
 
 def _wanted(path: PurePosixPath) -> bool:
-    if path.is_absolute() or ".." in path.parts or path.name.startswith("."):
+    if path.is_absolute() or ".." in path.parts or path.name.startswith(".") or not path.parts:
         return False
     if path.parts[0] in FOREIGN_FOLDERS:
         return False

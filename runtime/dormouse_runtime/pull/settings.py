@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dormouse_api.conditions import Reason
-from dormouse_api.names import MODELS_DIR, PORT_ADMIN, TERMINATION_LOG
+from dormouse_api.names import MODELS_DIR, PORT_ADMIN, SOURCE_DIR, TERMINATION_LOG
+from dormouse_api.source import SOURCE_PATTERN
+from dormouse_runtime.pull import credentials
+from dormouse_runtime.pull.credentials import Credentials
 from dormouse_runtime.pull.errors import PullError
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-SCHEME = "hf://"
+HUB, STORE, CLAIM = "hf://", "s3://", "pvc://"
 
 
 @dataclass(frozen=True)
 class Settings:
     """What to pull, from where, to where, and how patiently."""
 
-    repo: str
-    """ORG/NAME on the hub."""
+    source: str
+    """hf://ORG/NAME, s3://BUCKET/PATH or pvc://CLAIM/PATH."""
     revision: str = "main"
     commit: str | None = None
     """Pinned by inspect; without it fetch resolves the revision itself."""
     endpoint: str = DEFAULT_ENDPOINT
     token: str | None = field(default=None, repr=False)
+    credentials: Credentials | None = None
+    """Of an object store; None: the pod's own identity, or none at all."""
+    source_dir: Path = Path(SOURCE_DIR)
+    """Where the claim of a pvc:// source is mounted."""
+    ca_certificates: str = ""
+    """PEM of authorities to trust beside the public ones."""
     models: Path = Path(MODELS_DIR)
     termination_log: Path = Path(TERMINATION_LOG)
     progress_port: int = PORT_ADMIN
@@ -37,18 +47,27 @@ class Settings:
     """First wait after a failure; each further one without progress doubles it."""
 
     @property
-    def source(self) -> str:
-        return SCHEME + self.repo
+    def place(self) -> str:
+        """The source without its scheme."""
+        return self.source.partition("://")[2]
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody may see."""
+        return (*filter(None, (self.token,)), *(self.credentials.secrets if self.credentials else ()))
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
         """From the environment; a missing or senseless value is a PullError that names the variable."""
         return cls(
-            repo=_repo(environ.get("DORMOUSE_SOURCE", "")),
+            source=_source(environ.get("DORMOUSE_SOURCE", "")),
             revision=environ.get("DORMOUSE_REVISION") or "main",
             commit=environ.get("DORMOUSE_COMMIT") or None,
             endpoint=(environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/"),
             token=_token(environ.get("DORMOUSE_TOKEN_FILE")),
+            credentials=credentials.read(environ.get("DORMOUSE_CREDENTIALS_DIR")),
+            source_dir=Path(environ.get("DORMOUSE_SOURCE_DIR") or SOURCE_DIR),
+            ca_certificates=environ.get("DORMOUSE_CA_CERTIFICATES", ""),
             models=Path(environ.get("DORMOUSE_MODELS_DIR") or MODELS_DIR),
             termination_log=termination_log(environ),
             progress_port=int(_number(environ, "DORMOUSE_PROGRESS_PORT", PORT_ADMIN, 0)),
@@ -63,13 +82,12 @@ def termination_log(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("DORMOUSE_TERMINATION_LOG") or TERMINATION_LOG)
 
 
-def _repo(source: str) -> str:
-    repo = source.removeprefix(SCHEME)
-    if source.startswith(SCHEME) and repo.count("/") == 1 and all(repo.split("/")):
-        return repo
+def _source(source: str) -> str:
+    if re.fullmatch(SOURCE_PATTERN, source):
+        return source
     raise PullError(
         Reason.UNSUPPORTED,
-        f"source {source!r} cannot be pulled: this build pulls hf://ORG/NAME; set spec.source.uri to one of those",
+        f"source {source!r} cannot be pulled: set spec.source.uri to hf://ORG/NAME, s3://BUCKET/PATH or pvc://CLAIM/PATH",
     )
 
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dormouse_api.conditions import Reason
 from dormouse_api.results import MarkerFile
 from dormouse_runtime.pull import space
+from dormouse_runtime.pull.bandwidth import Bucket
 from dormouse_runtime.pull.errors import PullError
-from dormouse_runtime.pull.hub import Hub
 from dormouse_runtime.pull.patience import Patience
 from dormouse_runtime.pull.progress import Meter
 from dormouse_runtime.pull.selection import RemoteFile
+from dormouse_runtime.pull.source import Source
 from dormouse_runtime.pull.verify import Check, sha256_of
 
 PART = ".part"
@@ -31,32 +30,15 @@ class StoppedError(Exception):
     """Another transfer failed, so this one is of no use any more."""
 
 
-class Throttle:
-    """Keeps all transfers together below so many bytes a second."""
-
-    def __init__(self, bytes_per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._clock = bytes_per_second, clock
-        self._lock, self._free_at = threading.Lock(), clock()
-
-    def seconds(self, count: int) -> float:
-        """How long to wait after `count` bytes."""
-        if not self._rate:
-            return 0.0
-        with self._lock:
-            now = self._clock()
-            self._free_at = max(self._free_at, now) + count / self._rate
-            return self._free_at - now
-
-
 @dataclass(frozen=True)
 class Transfers:
     """What all transfers of one pull share."""
 
-    hub: Hub
+    source: Source
     commit: str
     folder: Path
     meter: Meter
-    throttle: Throttle
+    bucket: Bucket
     backoff_seconds: float
     stop: threading.Event
 
@@ -82,8 +64,7 @@ class Transfers:
             if wrong == WRONG_TWICE:
                 raise PullError(
                     Reason.CORRUPT,
-                    f"{file.path} came twice with other bytes than the hub's hash says: if the hub is a mirror, clear "
-                    "its cache; else report it to the repository's owner",
+                    f"{file.path} came twice with other bytes than its source's hash says: {self.source.remedy}",
                 )
 
     def _continue(self, file: RemoteFile, part: Path) -> Check:
@@ -105,8 +86,8 @@ class Transfers:
         return check
 
     def _append(self, file: RemoteFile, out: int, have: int, check: Check) -> Check:
-        with self.hub.stream(self.commit, file.path, have) as (start, blocks):
-            if start != have:  # the hub knows no ranges: once more from the start
+        with self.source.stream(self.commit, file, have) as (start, blocks):
+            if start != have:  # the source knows no ranges: once more from the start
                 os.ftruncate(out, 0)
                 self.meter.drop(have)
                 check, have = Check(file), 0
@@ -119,7 +100,8 @@ class Transfers:
                 have += len(block)
                 if have > file.size:
                     break
-                if pause := self.throttle.seconds(len(block)):
+                if pause := self.bucket.take(len(block)):
+                    self.meter.excuse(pause)
                     self._wait(pause)
         if have < file.size:
             raise PullError(Reason.NETWORK, f"{file.path} ended after {have} of {file.size} bytes")
@@ -133,7 +115,7 @@ class Transfers:
 def part_path(folder: Path, file: RemoteFile) -> Path:
     """Where the file's bytes lie until it is whole."""
     target = folder / file.path
-    return target.with_name(f"{target.name}.{(file.sha256 or file.git_sha1 or '')[:16]}{PART}")
+    return target.with_name(f"{target.name}.{file.identity[:16]}{PART}")
 
 
 def size(path: Path) -> int:
@@ -146,12 +128,13 @@ def present(folder: Path, file: RemoteFile) -> MarkerFile | None:
     target = folder / file.path
     if not target.is_file() or target.stat().st_size != file.size:
         return None
-    return MarkerFile(path=file.path, size=file.size, sha256=file.sha256 or sha256_of(target))
+    sha256 = file.sha256 or sha256_of(target)
+    return MarkerFile(path=file.path, size=file.size, sha256=sha256, version=file.version or None)
 
 
 def _put(part: Path, target: Path, file: RemoteFile, sha256: str) -> MarkerFile:
     part.rename(target)
-    return MarkerFile(path=file.path, size=file.size, sha256=sha256)
+    return MarkerFile(path=file.path, size=file.size, sha256=sha256, version=file.version or None)
 
 
 def _write_all(out: int, block: bytes) -> None:

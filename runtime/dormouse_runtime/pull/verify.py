@@ -1,4 +1,4 @@
-"""Hashes of files as the hub names them: sha256 of LFS files, git's blob sha1 of the others."""
+"""Hashes of files as sources name them: sha256 of LFS files, git's blob sha1 of a hub's others, md5 of objects."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Check:
         self._file = file
         self._size = 0
         self._sha256 = hashlib.sha256()
-        self._git = None if file.sha256 else hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+        self._named, self._other = _other(file)
 
     def update(self, block: bytes) -> None:
         self._size += len(block)
         self._sha256.update(block)
-        if self._git is not None:
-            self._git.update(block)
+        if self._other is not None:
+            self._other.update(block)
 
     def update_from(self, path: Path) -> None:
         """Take the bytes that are on disk already."""
@@ -33,16 +33,25 @@ class Check:
 
     @property
     def right(self) -> bool:
-        """Whether all bytes came and are the hub's."""
+        """Whether all bytes came and, where the source names a hash, are the ones it means."""
         if self._size != self._file.size:
             return False
-        if self._git is not None:
-            return self._git.hexdigest() == self._file.git_sha1
-        return self.sha256 == self._file.sha256
+        if self._other is not None:
+            return self._other.hexdigest() == self._named
+        return self._file.sha256 in (None, self.sha256)
 
     @property
     def sha256(self) -> str:
         return self._sha256.hexdigest()
+
+
+def _other(file: RemoteFile) -> tuple[str | None, hashlib._Hash | None]:
+    """The hash to compare with where it is not the sha256, and what computes it."""
+    if file.sha256:
+        return None, None
+    if file.git_sha1:
+        return file.git_sha1, hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+    return file.md5, hashlib.md5(usedforsecurity=False) if file.md5 else None
 
 
 def sha256_of(path: Path) -> str:

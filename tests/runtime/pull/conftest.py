@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dev import objectstore
 from dev.hub.client import HubControl
 from dev.hub.server import running
 from tests.runtime.pull.harness import Puller
+from tests.runtime.pull.objects import Objects, behind_proxy
 
 
 @pytest.fixture
@@ -40,3 +42,23 @@ def small_volume(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def keys() -> Iterator[objectstore.Keys]:
+    with objectstore.running() as found:
+        yield found
+
+
+@pytest.fixture
+def objects(keys: objectstore.Keys, request: pytest.FixtureRequest) -> Iterator[Objects]:
+    with behind_proxy(keys, f"team/t{abs(hash(request.node.nodeid)):x}") as there:
+        yield there
+
+
+@pytest.fixture
+def s3(puller: Puller, objects: Objects, tmp_path: Path) -> Puller:
+    """A puller told to pull the objects."""
+    puller.environ["DORMOUSE_SOURCE"] = objects.uri
+    puller.environ["DORMOUSE_CREDENTIALS_DIR"] = str(objects.secret(tmp_path / "secret"))
+    return puller

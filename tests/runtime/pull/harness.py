@@ -140,3 +140,14 @@ def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.01)
+
+
+def commit(ended: Ended) -> str:
+    result = ended.outcome.inspect or ended.outcome.pull
+    assert result is not None, ended.outcome
+    return result.commit
+
+
+def said(ended: Ended) -> str:
+    assert ended.outcome.failure is not None, ended.outcome
+    return ended.outcome.failure.message

@@ -74,7 +74,7 @@ def test_native_quantization(config: dict[str, Any], expected: str | None) -> No
     ("config", "paths", "expected"),
     [
         ({"auto_map": {"AutoModel": "m.M"}}, {"m.py"}, True),
-        ({"auto_map": {"AutoModel": "m.M"}}, {"config.json"}, False),
+        ({"auto_map": {"AutoModel": "m.M"}, "model_type": "llama"}, {"m.py"}, False),
         ({}, {"m.py"}, False),
     ],
 )

@@ -77,11 +77,13 @@ def test_repositories_without_safetensors(puller: Puller, files: dict[str, bytes
         assert words in str(ended.outcome.failure)
 
 
-@pytest.mark.parametrize("source", ["s3://bucket/model", "pvc://claim/model", "hf://justaname", "tiny", ""])
+@pytest.mark.parametrize(
+    "source", ["gs://bucket/model", "pvc://claim/../model", "s3://bucket", "hf://justaname", "tiny", ""]
+)
 def test_sources_this_build_cannot_pull(puller: Puller, source: str) -> None:
     ended = puller.run("fetch", DORMOUSE_SOURCE=source)
     assert (ended.reason, ended.code) == (Reason.UNSUPPORTED, 42)
-    assert "this build pulls hf://ORG/NAME" in str(ended.outcome.failure)
+    assert "hf://ORG/NAME, s3://BUCKET/PATH or pvc://CLAIM/PATH" in str(ended.outcome.failure)
 
 
 @pytest.mark.parametrize("page", ["/api/", "/resolve/"])
@@ -125,6 +127,15 @@ def test_waiting_as_the_hub_asked_is_no_stall(puller: Puller) -> None:
     puller.hub.publish(REPO, SMALL)
     puller.hub.faults({"kind": "status", "path": "_cdn", "status": 429, "retry_after": 2})
     assert puller.run("fetch", DORMOUSE_STALL_SECONDS="0.9").code == 0
+
+
+def test_a_long_wait_in_the_words_of_rate_limits_ends_the_try_at_once(puller: Puller) -> None:
+    puller.hub.publish("acme/tiny", SMALL)
+    puller.hub.faults({"kind": "status", "path": "_cdn", "status": 429, "resets": 240})
+    ended = puller.run("fetch")
+    assert ended.reason is Reason.RATE_LIMITED
+    assert ended.outcome.failure is not None
+    assert ended.outcome.failure.retry_after_seconds == 240
 
 
 def test_a_long_retry_after_ends_the_try_at_once(puller: Puller) -> None:

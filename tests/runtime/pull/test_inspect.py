@@ -29,6 +29,7 @@ def test_a_chat_model(puller: Puller) -> None:
         dtype="bfloat16",
         context_length=2048,
         embedding_length=64,
+        tool_call_parser="llama3_json",
         capabilities=("completion", "tools"),
         anatomy=Anatomy(tensor_bytes={"BF16": 2 * (64 * 32 + 64)}, copy_bytes={}, hidden_size=64),
     )

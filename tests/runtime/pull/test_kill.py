@@ -56,6 +56,8 @@ def test_terminated_it_leaves_at_once_and_keeps_its_parts(puller: Puller) -> Non
     ended = puller.finish(process)
     assert ended.reason == Reason.INTERRUPTED
     assert "goes on from there" in str(ended.outcome.failure)
+    left = {path.name for path in puller.models.rglob("*")}
+    assert not left & {MARKER, WEIGHTS}, "nothing that would count as whole"
     puller.hub.clear()
     assert puller.run("fetch").code == 0
     assert [e["range"] for e in puller.weights_requests()] == [f"bytes={HALF}-"]

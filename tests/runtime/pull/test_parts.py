@@ -20,7 +20,6 @@ from dormouse_runtime.pull.progress import Meter
 from dormouse_runtime.pull.report import Report
 from dormouse_runtime.pull.selection import RemoteFile, select
 from dormouse_runtime.pull.settings import Settings
-from dormouse_runtime.pull.transfer import Throttle
 from dormouse_runtime.pull.verify import Check
 
 
@@ -142,14 +141,15 @@ def test_silence_counts_from_the_last_byte_unless_the_hub_asked_for_it() -> None
     assert meter.silent_seconds == 1
 
 
-def test_throttle() -> None:
+def test_what_came_before_the_fetching_does_not_count_in_its_rate() -> None:
     clock = Clock()
-    throttle = Throttle(100, clock)
-    assert throttle.seconds(50) == 0.5
-    assert throttle.seconds(50) == 1.0
-    clock.now += 10
-    assert throttle.seconds(10) == pytest.approx(0.1)
-    assert Throttle(0, clock).seconds(1 << 40) == 0
+    meter = Meter(clock)
+    clock.now += 8
+    meter.start(1000, 0)
+    for _ in range(4):
+        clock.now += 1
+        meter.add(100, "w")
+    assert (meter.progress().bytes_per_second, meter.progress().eta_seconds) == (100, 6)
 
 
 # -------------------------------------------------------------------------------------- hashes and the marker
@@ -201,7 +201,7 @@ def test_exit_codes(reason: Reason) -> None:
 
 def test_defaults() -> None:
     settings = Settings.read({"DORMOUSE_SOURCE": "hf://acme/tiny"})
-    assert settings == Settings(repo="acme/tiny")
+    assert settings == Settings("hf://acme/tiny")
     assert (settings.models, settings.progress_port, settings.stall_seconds) == (Path("/models"), 8001, 60)
     assert settings.endpoint == "https://huggingface.co"
 
@@ -239,7 +239,7 @@ def test_the_message_is_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_message_is_told_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Report(tmp_path / "none" / "log", "hidden").interrupted("hidden")
+    Report(tmp_path / "none" / "log", ("hidden",)).interrupted("hidden")
     said = capsys.readouterr().err
     assert "could not be written" in said
     assert "hidden" not in said

@@ -55,4 +55,4 @@ def test_a_token_file_that_is_not_there_says_what_to_check(puller: Puller, tmp_p
 
 
 def test_settings_do_not_print_their_token() -> None:
-    assert TOKEN not in repr(Settings(repo=REPO, token=TOKEN))
+    assert TOKEN not in repr(Settings(f"hf://{REPO}", token=TOKEN))
