@@ -27,6 +27,10 @@ class Command:
     """Written before the start."""
     preload: tuple[Path, ...] = ()
     """Files to read into the page cache while the engine imports its libraries."""
+    cache: Path | None = None
+    """The folder of what it compiles, beside those of other weights, flags and versions."""
+    maker: str = ""
+    """The engine's name and version: of another one no cache is ever read again."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Adapter:
     stage_of: Callable[[str], Stage | None]
     identity: Callable[[Attempt], str]
     """Everything that decides whether the engine can serve the attempt: version, weights, flags."""
+    needed: tuple[str, ...] = ("config.json",)
+    """Files of the folder without which there is nothing to serve."""
+    schema_path: str | None = None
+    """Where the engine tells what its input is, if it does."""
 
 
 def marked_stage(line: str) -> Stage | None:

@@ -55,6 +55,8 @@ class Row:
         self.prompt = tuple(prompt)
         self.sampling = sampling
         self.generated: list[int] = []
+        self.failed: str | None = None
+        """Why its next token could not be chosen: it ends, its company goes on."""
         self._random = random.Random(sampling.seed)  # noqa: S311 - sampling, not secrets
 
     def draw(self) -> float:

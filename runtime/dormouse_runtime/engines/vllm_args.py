@@ -8,16 +8,21 @@ On CUDA, vLLM compiles and keeps the result on the cache volume.
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dormouse_api.adapters import MOST_ADAPTERS, LoraConfig
 from dormouse_api.runtime import Attempt, RuntimeConfig, Stage
+from dormouse_api.speculative import Method, SpeculativeConfig
+from dormouse_api.tracing import PROTOCOL, TRACES_PROTOCOL
 from dormouse_runtime.engines.base import Adapter, Command, marked_stage
 
 MODULE = "dormouse_runtime.engines.vllm"
 ENV_FORK = "DORMOUSE_FORK"
+GUARD = "dormouse_runtime.engines.guard.LocalOnly"
 CHAT_TEMPLATE = "chat_template.jinja"
 
 
@@ -34,6 +39,8 @@ class Host:
     processor: str = platform.machine()
     preload_libraries: tuple[str, ...] = ()
     """Shared objects for LD_PRELOAD (CPU)."""
+    traces: str = ""
+    """The whole address of an OTLP/HTTP receiver for the engine's spans; empty: it makes none."""
 
 
 def adapter(config: RuntimeConfig, host: Host) -> Adapter:
@@ -54,6 +61,8 @@ def command(config: RuntimeConfig, attempt: Attempt, host: Host) -> Command:
         env=environment(config, host, flags),
         files={template: config.chat_template} if config.chat_template else {},
         preload=tuple(sorted(Path(attempt.model_dir).glob("*.safetensors"))),
+        cache=cache_folder(config, host, flags),
+        maker=f"vllm {host.version}",
     )
 
 
@@ -71,6 +80,7 @@ def arguments(config: RuntimeConfig, attempt: Attempt, host: Host, template: Pat
         f"--kv-cache-memory-bytes={config.kv_cache_bytes}",
         f"--tensor-parallel-size={config.devices}",
         "--enable-server-load-tracking",
+        "--scheduling-policy=priority",  # batches yield; where nobody says a priority it is first come, first served
         "--enable-prompt-tokens-details",  # how much of a prompt the cache gave, which callers are told
         "--disable-uvicorn-access-log",
     ]
@@ -84,6 +94,12 @@ def arguments(config: RuntimeConfig, attempt: Attempt, host: Host, template: Pat
         flags.append(f"--chat-template={template}")
     if config.remote_code:
         flags.append("--trust-remote-code")
+    if config.speculative is not None:
+        flags.append(f"--speculative-config={json.dumps(_speculative(config.speculative), sort_keys=True)}")
+    if config.lora is not None:
+        flags += _lora(config.lora)
+    if host.traces:
+        flags.append(f"--otlp-traces-endpoint={host.traces}")
     if config.device == "cpu":
         flags.append("--enforce-eager")
         if config.devices == 1:
@@ -91,9 +107,28 @@ def arguments(config: RuntimeConfig, attempt: Attempt, host: Host, template: Pat
     return (*flags, *config.args)
 
 
+def _speculative(told: SpeculativeConfig) -> dict[str, object]:
+    """vLLM's own words for it."""
+    if told.method is Method.NGRAM:
+        looks = {"prompt_lookup_min": told.prompt_lookup_min, "prompt_lookup_max": told.prompt_lookup_max}
+        return {"method": "ngram", "num_speculative_tokens": told.tokens, **looks}
+    return {"method": "draft_model", "model": told.draft_dir, "num_speculative_tokens": told.tokens}
+
+
+def _lora(lora: LoraConfig) -> list[str]:
+    """Room for adapters, which come later, over the guarded routes. All that a model may have stay in main memory."""
+    return [
+        "--enable-lora",
+        f"--max-lora-rank={lora.max_rank}",
+        f"--max-loras={lora.max_active}",
+        f"--max-cpu-loras={MOST_ADAPTERS}",
+        f"--middleware={GUARD}",
+    ]
+
+
 def environment(config: RuntimeConfig, host: Host, flags: tuple[str, ...]) -> dict[str, str]:
     """vLLM's environment: no network, no statistics, caches on the volume, threads by the pod's processors."""
-    cache = Path(config.cache_dir) / "vllm" / cache_key(config, host, flags)
+    cache = cache_folder(config, host, flags)
     env = {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
@@ -104,8 +139,15 @@ def environment(config: RuntimeConfig, host: Host, flags: tuple[str, ...]) -> di
         "VLLM_CACHE_ROOT": str(cache),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),
+        # vLLM looks for n-grams with one thread and sets that anew for each token, which takes 0.1 s where numba has
+        # made more threads beside the model's own, and nothing where there is one.
+        "NUMBA_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
     }
+    if config.lora is not None:
+        env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
+    if host.traces:
+        env[TRACES_PROTOCOL] = PROTOCOL  # vLLM's own choice would be gRPC
     return env | (_cpu_environment(config, host) if config.device == "cpu" else {})
 
 
@@ -132,9 +174,18 @@ def worker_threads(cpus: float) -> int:
     return max(1, int(cpus) - 1)
 
 
+def cache_folder(config: RuntimeConfig, host: Host, flags: tuple[str, ...]) -> Path:
+    """Where this start's compiled code lies on the volume."""
+    return Path(config.cache_dir) / "vllm" / cache_key(config, host, flags)
+
+
+_UNCOMPILED = ("--port=", "--host=", "--served-model-name=", "--scheduling-policy=", "--otlp-traces-endpoint=")
+"""Flags that change nothing of what is compiled."""
+
+
 def cache_key(config: RuntimeConfig, host: Host, flags: tuple[str, ...]) -> str:
     """Names a cache that only this engine version, weights, flags and processor may read."""
-    kept = [flag for flag in flags if not flag.startswith(("--port=", "--host=", "--served-model-name="))]
+    kept = [flag for flag in flags if not flag.startswith(_UNCOMPILED)]
     text = "\0".join([host.version, config.commit, config.device, host.processor, *kept])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,20 @@ import pytest
 
 from dev import enginevenv
 from dev.models import store
+from dormouse_api.calibration import CalibrationConfig
 from dormouse_api.model import Engine
 from dormouse_api.names import ENV_QUANTIZE_CONFIG
 from dormouse_api.results import Outcome
-from dormouse_api.runtime import Attempt, QuantizeConfig
+from dormouse_api.runtime import Attempt, QuantizeConfig, RuntimeState
 from tests.runtime.scripted.pod import Pod, free_port, make_config
 
 ROOT = Path(__file__).parents[3]
-CODE = {"PYTHONPATH": f"{ROOT / 'crds'}:{ROOT / 'runtime'}"}
+CODE = {
+    "PYTHONPATH": f"{ROOT / 'crds'}:{ROOT / 'runtime'}",
+    # Threads that spin for each other take the processor from what runs beside them, which they wait for.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""What the engine's Python is told in all tests."""
 COMMIT = "c0ffee"
 
 
@@ -44,21 +52,23 @@ def volume(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
     return root
 
 
-Quantize = Callable[[str], Outcome]
+Quantize = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
 def quantize(volume: Path, python: str) -> Quantize:
-    """Run the quantize Job for a method; the Outcome of its termination message."""
+    """Run the quantize Job for a method, by the quantizer's Python with texts; the Outcome it leaves."""
 
-    def run(method: str) -> Outcome:
-        message = volume / f"{method}.message"
+    def run(method: str, program: str = python, calibration: CalibrationConfig | None = None) -> Outcome:
+        copy = f"{method}-{calibration.algorithm.value}" if calibration else method
+        message = volume / f"{copy}.message"
         config = QuantizeConfig(
             source="hf://dormouse/tiny-chat",
             commit=COMMIT,
             model_dir=str(volume / COMMIT),
-            out_dir=str(volume / f"{COMMIT}-{method}"),
+            out_dir=str(volume / f"{COMMIT}-{copy}"),
             method=method,
+            calibration=calibration,
             cache_dir=str(volume),
             admin_port=free_port(),
         )
@@ -67,7 +77,8 @@ def quantize(volume: Path, python: str) -> Quantize:
             "DORMOUSE_HOST": "127.0.0.1",
             "DORMOUSE_TERMINATION_LOG": str(message),
         }
-        subprocess.run([python, "-m", "dormouse_runtime", "quantize"], env={**os.environ, **CODE, **told}, check=False)
+        command = [program, "-m", "dormouse_runtime.quantize", "quantize"]
+        subprocess.run(command, env={**os.environ, **CODE, **told}, check=False)
         return Outcome.model_validate_json(message.read_text())
 
     return run
@@ -76,26 +87,39 @@ def quantize(volume: Path, python: str) -> Quantize:
 Serve = Callable[..., Pod]
 
 
-@pytest.fixture
-def serve(tmp_path: Path, volume: Path, python: str) -> Iterator[Serve]:
-    """Start a runtime pod: `serve((engine, folder, quantization), ..., **config)`."""
+@contextlib.contextmanager
+def serving(folder: Path, volume: Path, python: str) -> Iterator[Serve]:
+    """Start runtime pods below `folder`: `serve((engine, folder, quantization), ..., **config)`."""
     pods: list[Pod] = []
+    ended = contextlib.ExitStack()
 
     def start(*attempts: tuple[str, Path, str], **fields: Any) -> Pod:
-        folder = tmp_path / str(len(pods))
-        folder.mkdir()
+        below = folder / str(len(pods))
+        below.mkdir()
         tried = tuple(
             Attempt(engine=Engine(engine), model_dir=str(weights), quantization=quantization)
             for engine, weights, quantization in attempts
         )
         usual = {"max_model_len": 512, "start_seconds": 150, "cache_dir": str(volume / "cache"), "commit": COMMIT}
         config = make_config(attempts=tried, **{**usual, **fields})
-        pods.append(Pod(folder, config, [python, "-m", "dormouse_runtime", "serve"], CODE))
+        # vLLM's sockets are in it, whose whole path may have 107 characters: a test's own folder can be too long
+        scratch = {"TMPDIR": ended.enter_context(tempfile.TemporaryDirectory(prefix="pod-"))}
+        pods.append(Pod(below, config, [python, "-m", "dormouse_runtime", "serve"], CODE | scratch))
         return pods[-1]
 
-    yield start
-    for pod in pods:
-        pod.close()
+    try:
+        yield start
+    finally:
+        for pod in pods:
+            pod.close()
+        ended.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, volume: Path, python: str) -> Iterator[Serve]:
+    """Start pods that end with the test."""
+    with serving(tmp_path, volume, python) as start:
+        yield start
 
 
 def ready(pod: Pod) -> bool:
@@ -103,7 +127,8 @@ def ready(pod: Pod) -> bool:
     while pod.process.poll() is None:
         if pod.get("/readyz", timeout=60)[0] == 200:
             return True
-        if pod.state().failure:
+        status, said = pod.get("/state")
+        if status == 200 and RuntimeState.model_validate_json(said).failure:
             return False
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -12,9 +13,13 @@ from typing import Any
 import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
 from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from dormouse_runtime.engines.generation import Row, Sampling
+from dormouse_runtime.engines.generation import Batcher, GenerationError, Row, Sampling
+from dormouse_runtime.engines.transformers.continuous import ContinuousBatcher
+from dormouse_runtime.engines.transformers.model import ChatTokenizer, Loaded
 from dormouse_runtime.engines.transformers.sampling import choose
+from dormouse_runtime.engines.transformers.static import StaticBatcher
 from dormouse_runtime.quantize import check, compressed, layout, rtn
 from dormouse_runtime.quantize.progress import Meter
 from dormouse_runtime.quantize.tensorfile import read_header
@@ -43,6 +48,8 @@ def sampling(_: Path) -> dict[str, Any]:
         "greedy": draw([row(temperature=0)], 3)[0],
         "alone": alone,
         "in_company": company,
+        "top_k_none": draw([row(seed=5, top_k=5)], 20)[0],
+        "top_k_beyond": draw([row(seed=5, top_k=10**40)], 20)[0],
         "top_k": sorted(set(draw([row(seed=1, top_k=2)], 300)[0])),
         "top_p": sorted(set(draw([row(seed=1, top_p=0.6)], 300)[0])),
         "min_p": sorted(set(draw([row(seed=1, min_p=0.3)], 300)[0])),
@@ -51,6 +58,50 @@ def sampling(_: Path) -> dict[str, Any]:
         "presence": draw([row(temperature=0, presence_penalty=1.5)], 3)[0],
         "ends_too_early": draw([row(temperature=0, logit_bias={0: 100.0}, min_tokens=2)], 3)[0],
     }
+
+
+PROMPT, BEYOND = [1, 2, 3], [10**6]
+"""Tokens, and one that the model has no embedding of."""
+
+
+def batching(_: Path) -> dict[str, Any]:
+    """What either batcher answers to requests that raise, to one in their company, and to one that comes later."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=32,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    model = LlamaForCausalLM(config).eval()
+    loaded = Loaded(model, ChatTokenizer(None), frozenset(), 0, 32, 64, 512, {})
+    return {
+        batcher.__name__: asyncio.run(_hostile(batcher(loaded, 4))) for batcher in (StaticBatcher, ContinuousBatcher)
+    }
+
+
+async def _hostile(batcher: Batcher) -> dict[str, Any]:
+    async def said(prompt: list[int], **rules: Any) -> Any:
+        made: list[int] = []
+        sampling = Sampling(**{"max_tokens": 8, "temperature": 0.0, **rules})
+        try:
+            async with asyncio.timeout(60):
+                async for step in batcher.generate(prompt, sampling):
+                    made += step.tokens
+        except GenerationError as error:
+            return str(error)
+        return made
+
+    alone = await said(PROMPT)
+    torn: Any = "no number"  # stands for whatever a rule may raise
+    rules, company = await asyncio.gather(said(PROMPT, temperature=1.0, top_k=torn), said(PROMPT))
+    found = {"alone": alone, "rules": rules, "company": company, "nothing": await said([])}
+    found |= {"beyond": await said(BEYOND), "later": await said(PROMPT), "alive": batcher.alive()}
+    if isinstance(batcher, ContinuousBatcher):
+        batcher.close()  # its thread would keep this process
+    return found
 
 
 class Peak:
@@ -145,7 +196,13 @@ def damaged(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     answers = {}
-    for what in (streaming, sampling, rounding, damaged):  # the one that measures memory before any other takes some
+    for what in (
+        streaming,
+        sampling,
+        batching,
+        rounding,
+        damaged,
+    ):  # the one that measures memory before any other takes some
         folder = Path(sys.argv[1], what.__name__)
         folder.mkdir()
         answers[what.__name__] = what(folder)

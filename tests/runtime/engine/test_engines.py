@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from dormouse_api.conditions import Reason
-from dormouse_api.names import MARKER
-from dormouse_api.results import Marker
 from dormouse_api.runtime import Stage
 from tests.runtime.engine.conftest import COMMIT, Quantize, Serve, ask, events, ready, words
 from tests.runtime.scripted.pod import Pod
@@ -94,30 +92,6 @@ def test_what_vllm_refuses_is_served_by_transformers_with_the_reason(serve: Serv
     (passed,) = state.passed
     assert (passed.engine, passed.reason) == ("vllm", Reason.UNSUPPORTED)
     assert "CodeGenForCausalLM" in passed.message
-
-
-@pytest.mark.parametrize(
-    ("method", "engine"), [("int4", "vllm"), ("int8", "vllm"), ("nf4", "transformers"), ("llm-int8", "transformers")]
-)
-def test_a_quantized_copy_is_made_once_and_answers_right(
-    serve: Serve, quantize: Quantize, volume: Path, method: str, engine: str
-) -> None:
-    made = quantize(method)
-    assert made.failure is None
-    assert made.quantize is not None
-    copy = volume / made.quantize.directory
-    marker = Marker.model_validate_json((copy / MARKER).read_text())
-    assert (marker.quantization, marker.commit) == (method, COMMIT)
-    weights = [path for path in copy.iterdir() if path.suffix == ".safetensors"]
-    assert sum(path.stat().st_size for path in weights) < 0.72 * (volume / COMMIT / "model.safetensors").stat().st_size
-    assert all(path.stat().st_mode & 0o044 == 0o044 for path in copy.rglob("*"))
-    pod = serve((engine, copy, method))
-    assert ready(pod)
-    knows(pod)
-    assert not pod.state().passed
-    again = quantize(method)
-    assert again.quantize is not None
-    assert (again.quantize.seconds, again.quantize.bytes) == (0, made.quantize.bytes)
 
 
 def test_transformers_quantizes_at_load_and_speaks_openai(serve: Serve, models: Path) -> None:

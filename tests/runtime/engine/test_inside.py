@@ -32,6 +32,7 @@ def test_tokens_are_drawn_by_each_rows_own_rules(inside: Inside) -> None:
     assert told["greedy"] == [1, 1, 1]
     assert told["alone"] == told["in_company"]  # a seed holds whatever else is in the batch
     assert len(set(told["alone"])) > 1
+    assert told["top_k_beyond"] == told["top_k_none"]
     assert told["top_k"] == told["min_p"] == [1, 2]
     assert told["top_p"] == [1]
     assert told["biased"] == [4]
@@ -39,6 +40,17 @@ def test_tokens_are_drawn_by_each_rows_own_rules(inside: Inside) -> None:
     assert told["presence"] == [1, 2, 1]
     assert told["ends_too_early"][:2] == [1, 1]
     assert told["ends_too_early"][2] == 0
+
+
+@pytest.mark.parametrize("batcher", ["StaticBatcher", "ContinuousBatcher"])
+def test_a_request_that_raises_ends_alone(inside: Inside, batcher: str) -> None:
+    told = inside["batching"][batcher]
+    assert len(told["alone"]) == 8
+    assert told["company"] == told["later"] == told["alone"]
+    assert "no next token can be chosen by this request's sampling" in told["rules"]
+    assert "out of range" in told["beyond"]
+    assert isinstance(told["nothing"], str)
+    assert told["alive"]
 
 
 def test_rounding_errs_as_little_as_it_should_and_packs_as_the_library(inside: Inside) -> None:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
 
 from dormouse_runtime.engines.generation import Batcher, GenerationError, Sampling, Tokenizer
 from dormouse_runtime.engines.openai import wire
 from dormouse_runtime.engines.openai.choice import Ask
+from dormouse_runtime.engines.openai.errors import ApiError, answer, install
 from dormouse_runtime.engines.openai.types import ChatRequest, Common, CompletionRequest, TokenizeRequest
-
-
-class ApiError(Exception):
-    """A refusal: status, OpenAI's type and code, and the words."""
-
-    def __init__(self, status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.kind, self.code = status, message, kind, code
+from dormouse_runtime.engines.serving import unless_gone
 
 
 @dataclass
@@ -38,6 +30,8 @@ class Served:
     max_waiting: int
     """Requests beyond this are refused with 429."""
     eos: frozenset[int]
+    vocabulary: int
+    """Tokens the model has an embedding of: a larger id would break the pass of all it is batched with."""
     defaults: Mapping[str, float] = field(default_factory=dict)
     """Sampling defaults of the model's own generation_config."""
     in_flight: int = 0
@@ -48,9 +42,7 @@ class Served:
 def create_app(served: Served) -> FastAPI:
     """The application."""
     app = FastAPI(openapi_url=None)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http_error)
+    install(app)
     app.add_exception_handler(GenerationError, _generation_error)
     _add_status(app, served)
 
@@ -131,13 +123,37 @@ async def _respond(
     served: Served, body: ChatRequest | CompletionRequest, prompts: list[list[int]], request: Request, place: _Place
 ) -> Response:
     _own(served, body.model)
+    for prompt in prompts or [[]]:
+        _check_tokens(served, prompt, isinstance(body, ChatRequest))
     asks = [_ask(served, body, prompt) for prompt in prompts for _ in range(body.n)]
     shape = wire.shape_of(body, served.name)
     if body.stream:
         stream = wire.stream(shape, asks, served.batcher, served.tokenizer)
         return wire.EventStream(stream, place.hand_on())
-    answer = await _unless_gone(request, wire.whole(shape, asks, served.batcher, served.tokenizer))
-    return Response(status_code=499) if answer is None else JSONResponse(answer)
+    whole = await unless_gone(request, wire.whole(shape, asks, served.batcher, served.tokenizer))
+    return Response(status_code=499) if whole is None else JSONResponse(whole)
+
+
+def _check_tokens(served: Served, prompt: list[int], chat: bool) -> None:
+    """Refuse what has no answer: without a token of its own a row would go on with its neighbour's scores."""
+    if not prompt and chat:
+        raise ApiError(
+            400,
+            "The model's chat template makes an empty prompt of these messages: send a message that it renders, or set "
+            "a template in spec.engine.chatTemplate.",
+            code="empty_prompt",
+            param="messages",
+        )
+    if not prompt:
+        raise ApiError(400, "The prompt is empty: send one of at least one token.", code="empty_prompt", param="prompt")
+    if strange := [token for token in prompt if not 0 <= token < served.vocabulary]:
+        raise ApiError(
+            400,
+            f"The prompt has the token {strange[0]}, and this model's tokens are 0 to {served.vocabulary - 1}: send "
+            "tokens of this model's own tokenizer, or text.",
+            code="invalid_token",
+            param="prompt",
+        )
 
 
 def _ask(served: Served, body: ChatRequest | CompletionRequest, prompt: list[int]) -> Ask:
@@ -197,49 +213,5 @@ async def _tokenize(served: Served, work: Callable[[], list[int]]) -> list[int]:
         raise ApiError(400, str(error)) from error
 
 
-async def _unless_gone(request: Request, work: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The answer, or None where the client left: then the work is cancelled, and its sequences give their place up."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
-        return await task if task.done() else None
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-
-
-async def _disconnected(request: Request) -> dict[str, Any]:
-    while True:
-        if (await request.receive())["type"] == "http.disconnect":
-            return {}
-
-
-def _error(status: int, message: str, kind: str, code: str | None = None) -> JSONResponse:
-    headers = {"Retry-After": "1"} if status == 429 else None
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return JSONResponse(body, status_code=status, headers=headers)
-
-
-async def _api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)  # noqa: S101 - registered for this type only
-    return _error(error.status, error.message, error.kind, error.code)
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    words = str(first["msg"]).removeprefix("Value error, ")
-    return _error(400, f"{place}: {words}" if place else words, "invalid_request_error")
-
-
-async def _http_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
-    return _error(error.status_code, str(error.detail), "invalid_request_error")
-
-
 async def _generation_error(_: Request, error: Exception) -> Response:
-    return _error(500, str(error), "server_error", "engine_failed")
+    return answer(ApiError(500, str(error), "server_error", "engine_failed"))

@@ -18,15 +18,15 @@ def main() -> int:
     announce(Stage.IMPORTING)
     setup = settings.from_environment()
     folder, quantization = sys.argv[1:3]
-    if setup.config.task != "generate":
+    if setup.config.task not in ("generate", "embed") or (setup.config.task == "embed" and quantization != "none"):
         print(f"NotImplementedError: this engine has no implementation of the task {setup.config.task}")  # noqa: T201
         return 1
     gc.disable()  # what imports make stays: collecting among it only costs time
-    from dormouse_runtime.engines.transformers import serve
+    from dormouse_runtime.engines.transformers import embed, serve
 
     gc.freeze()
     gc.enable()
-    return serve.main(setup, folder, quantization)
+    return embed.main(setup, folder) if setup.config.task == "embed" else serve.main(setup, folder, quantization)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ token standing in each row. That needs the requests at hand in Python, so CUDA g
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
 from dormouse_runtime.engines.generation import Finish, GenerationError, Row, Sampling, Step
 from dormouse_runtime.engines.transformers.model import Loaded
 from dormouse_runtime.engines.transformers.sampling import choose
+
+log = logging.getLogger(__name__)
 
 PAGE_TOKENS = 32
 """Tokens of one cache page: small, because a page belongs to one sequence."""
@@ -50,6 +53,8 @@ class ContinuousBatcher:
         processors = ContinuousBatchingLogitsProcessorList(LogitsProcessorList([_PerRequest(self._eos)]))
         processors.tensors_required = 1
         self._manager.logit_processor = processors
+        self._turn = self._manager._generation_loop_body
+        self._manager._generation_loop_body = self._guarded_turn
         self._manager.start()
 
     async def probe(self, prompt: Sequence[int], expected: Sequence[int]) -> None:
@@ -70,9 +75,29 @@ class ContinuousBatcher:
         """Stop, and give the model back as it was."""
         self._manager.stop(block=True)
 
+    def _guarded_turn(self, processor: Any, bootstrapping: bool) -> bool:
+        """A turn of the manager's loop, which of itself ends for good with the first error: here only those fail that
+        were under way, or, where none was, those that wait."""
+        try:
+            return bool(self._turn(processor, bootstrapping))
+        except torch.AcceleratorError:
+            raise  # nothing runs on this device any more: the process ends, and a new one serves
+        except Exception as error:
+            under_way = list(processor.scheduler.active_requests.values())
+            if not under_way and not processor.scheduler.waiting_requests:
+                raise  # no request's doing, so it would come again at once
+            log.exception("a batch failed: %s answered with the error", len(under_way) or "all that wait")
+            if not under_way:
+                processor.fail_all_requests(error)
+            for state in under_way:
+                processor._handle_request_error(error, state)
+                processor.scheduler.finish_request(state.request_id)
+            return True
+
     async def generate(self, prompt: Sequence[int], sampling: Sampling) -> AsyncGenerator[Step, None]:
         outputs: asyncio.Queue[Any] = asyncio.Queue()
         name = uuid.uuid4().hex
+        row = Row(prompt, sampling)
         self._manager.register_result_handler(name, outputs.put_nowait)
         accepted = self._manager.add_request(
             list(prompt),
@@ -80,7 +105,7 @@ class ContinuousBatcher:
             max_new_tokens=sampling.max_tokens,
             streaming=True,
             eos_token_id=-1 if sampling.ignore_eos else (self._eos or -1),
-            row=Row(prompt, sampling),
+            row=row,
         )
         finished, seen = accepted is None, 0
         try:
@@ -89,8 +114,8 @@ class ContinuousBatcher:
             while not finished:
                 output = await outputs.get()
                 finished = output.is_finished()
-                if output.error:
-                    raise GenerationError(output.error)
+                if failed := output.error or row.failed:
+                    raise GenerationError(failed)
                 tokens, seen = tuple(output.generated_tokens[seen:]), len(output.generated_tokens)
                 yield Step(tokens, self._finish(tokens, sampling) if finished else None)
         finally:

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SAMPLING_DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -26,6 +34,8 @@ class Loaded:
     tokenizer: ChatTokenizer
     eos: frozenset[int]
     pad: int
+    vocabulary: int
+    """Tokens it has an embedding of."""
     max_model_len: int
     cache_tokens: int
     """Tokens the KV cache holds in the bytes the profile gives it."""
@@ -64,6 +74,7 @@ def load(wanted: Wanted) -> Loaded:
     per_token = kv_bytes_per_token(model.config.get_text_config(), model.dtype)
     cache_tokens = max(64, wanted.kv_cache_bytes // per_token)
     own = getattr(model.config.get_text_config(), "max_position_embeddings", None) or cache_tokens
+    check_context(wanted.max_model_len, own, cache_tokens)
     eos = eos_tokens(model, tokenizer)
     pad = tokenizer.pad_token_id
     return Loaded(
@@ -71,6 +82,7 @@ def load(wanted: Wanted) -> Loaded:
         tokenizer=ChatTokenizer(tokenizer),
         eos=eos,
         pad=pad if pad is not None else min(eos, default=0),
+        vocabulary=model.get_input_embeddings().weight.shape[0],
         max_model_len=min(wanted.max_model_len or own, cache_tokens),
         cache_tokens=cache_tokens,
         defaults=sampling_defaults(model.generation_config),
@@ -84,10 +96,42 @@ def load_model(wanted: Wanted) -> Any:
     if wanted.quantization in ("nf4", "llm-int8") and "quantization_config" not in config:
         compute = DTYPES.get(wanted.dtype) or DTYPES.get(str(config.get("dtype") or config.get("torch_dtype")))
         options["quantization_config"] = bitsandbytes_config(wanted.quantization, compute or torch.bfloat16)
-    model = AutoModelForCausalLM.from_pretrained(
-        wanted.folder, device_map=wanted.device, trust_remote_code=wanted.remote_code, use_safetensors=True, **options
+    model, told = class_of(wanted, config).from_pretrained(
+        wanted.folder,
+        device_map=wanted.device,
+        trust_remote_code=wanted.remote_code,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
     )
+    if missing := sorted(told["missing_keys"]):
+        # transformers would go on with random numbers in their place
+        raise ValueError(f"{len(missing)} tensors are missing from the weights, such as {missing[0]}")
     return model.eval()
+
+
+def class_of(wanted: Wanted, config: Mapping[str, Any]) -> Any:
+    """How transformers loads it: as what continues a text, what rewrites one (T5, BART), or, as the last resort, what
+    also sees pictures and is asked in words alone.
+    """
+    if config.get("is_encoder_decoder"):
+        return AutoModelForSeq2SeqLM
+    known = AutoConfig.from_pretrained(wanted.folder, trust_remote_code=wanted.remote_code)
+    causal, seeing = AutoModelForCausalLM, AutoModelForImageTextToText
+    own = "AutoModelForCausalLM" in (config.get("auto_map") or {})
+    return (
+        seeing
+        if not own and type(known) not in causal._model_mapping and type(known) in seeing._model_mapping
+        else causal
+    )
+
+
+def check_context(asked: int | None, own: int, cache_tokens: int) -> None:
+    """Refuse a context that was asked for and cannot be had: to serve a shorter one instead would surprise."""
+    if asked is not None and asked > own:
+        raise ValueError(f"a context of {asked} tokens is beyond the model's context of {own} tokens")
+    if asked is not None and asked > cache_tokens:
+        raise ValueError(f"the KV cache of {cache_tokens} tokens does not hold a context of {asked} tokens")
 
 
 def greedy(model: Any, prompt: Sequence[int], tokens: int) -> list[int]:

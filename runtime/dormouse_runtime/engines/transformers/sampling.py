@@ -13,8 +13,33 @@ GREEDY = 1e-5
 
 
 def choose(scores: torch.Tensor, rows: Sequence[Row], eos: Sequence[int]) -> list[int]:
-    """The next token of every row, noted in the row. `scores`: [rows, vocabulary], as the model gave them."""
+    """The next token of every row, noted in the row. `scores`: [rows, vocabulary], as the model gave them.
+
+    A row whose own rules raise is marked `failed` and gets the token 0; the others get theirs.
+    """
     scores = scores.float()
+    try:
+        tokens = _chosen(scores, rows, eos)
+    except torch.AcceleratorError:
+        raise  # nothing runs on this device any more, whoever asks
+    except Exception:  # noqa: BLE001 - whatever one row's rules raise must not end its company
+        tokens = [_alone(score, row, eos) for score, row in zip(scores, rows, strict=True)]
+    for row, token in zip(rows, tokens, strict=True):
+        row.generated.append(token)
+    return tokens
+
+
+def _alone(score: torch.Tensor, row: Row, eos: Sequence[int]) -> int:
+    try:
+        return _chosen(score.unsqueeze(0), [row], eos)[0]
+    except torch.AcceleratorError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        row.failed = f"no next token can be chosen by this request's sampling: {error}"
+        return 0
+
+
+def _chosen(scores: torch.Tensor, rows: Sequence[Row], eos: Sequence[int]) -> list[int]:
     changed = [index for index, row in enumerate(rows) if not row.sampling.plain]
     if changed:
         scores = scores.clone()
@@ -28,8 +53,6 @@ def choose(scores: torch.Tensor, rows: Sequence[Row], eos: Sequence[int]) -> lis
             drawn = _sample(scores[places], [rows[index] for index in places], ordered)
             for index, token in zip(places, drawn, strict=True):
                 tokens[index] = token
-    for row, token in zip(rows, tokens, strict=True):
-        row.generated.append(token)
     return tokens
 
 
@@ -83,7 +106,7 @@ def _kept(probabilities: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
         return torch.tensor(values, device=device).unsqueeze(1)
 
     rank = torch.arange(size, device=device)
-    kept = rank < column([row.sampling.top_k or size for row in rows])
+    kept = rank < column([min(row.sampling.top_k, size) or size for row in rows])
     kept &= probabilities.cumsum(dim=-1) - probabilities < column([row.sampling.top_p for row in rows])
     kept &= probabilities >= probabilities[:, :1] * column([row.sampling.min_p for row in rows])
     return kept | (rank == 0)

@@ -57,6 +57,7 @@ async def _serve(setup: Settings, loaded: Loaded) -> int:
         max_model_len=loaded.max_model_len,
         max_waiting=WAITING * config.max_num_seqs,
         eos=loaded.eos,
+        vocabulary=loaded.vocabulary,
         defaults=loaded.defaults,
     )
     server = uvicorn.Server(
@@ -70,10 +71,12 @@ async def _serve(setup: Settings, loaded: Loaded) -> int:
 
 async def _batcher(loaded: Loaded, max_num_seqs: int) -> Batcher:
     """Continuous batching where the model lets itself be paged; else batches as they come."""
-    if not loaded.model.is_backend_compatible():
+    prompt = loaded.tokenizer.encode(PROBE) or [loaded.pad]
+    if max(prompt) >= loaded.vocabulary:
+        raise ValueError(f"the tokenizer makes the token {max(prompt)}, and the model has {loaded.vocabulary} tokens")
+    if loaded.model.config.is_encoder_decoder or not loaded.model.is_backend_compatible():
         log.info("this model has an attention of its own: requests are batched as they come")
         return StaticBatcher(loaded, max_num_seqs)
-    prompt = loaded.tokenizer.encode(PROBE) or [loaded.pad]
     expected = greedy(loaded.model, prompt, PROBE_TOKENS)
     continuous = None
     try:

@@ -1,6 +1,6 @@
 """Batches as they come, by `generate`: for models whose attention the continuous manager cannot page.
 
-Requests that wait when a batch begins are generated together, left-padded; rows end one by one, and what comes in
+Requests that wait when a batch begins are generated together; rows end one by one, and what comes in
 meanwhile makes the next batch. One thread owns the model.
 """
 
@@ -71,10 +71,17 @@ class StaticBatcher:
             batch = self._batch()
             try:
                 self._generate(batch)
-            except RuntimeError as error:  # torch's own errors, memory among them: this batch fails, the next may not
-                for request in batch:
-                    if not request.done:
-                        request.tell(GenerationError(str(error)))
+            except torch.AcceleratorError as error:
+                self._fail(batch, error)
+                raise  # nothing runs on this device any more: the process ends, and a new one serves
+            except Exception as error:  # noqa: BLE001 - memory and all else: this batch fails, the next may not
+                self._fail(batch, error)
+
+    @staticmethod
+    def _fail(batch: list[_Request], error: Exception) -> None:
+        for request in batch:
+            if not request.done:
+                request.tell(GenerationError(str(error)))
 
     def _batch(self) -> list[_Request]:
         """Who waits, as many as the profile decodes at once and as fit into the KV memory; one at least."""
@@ -97,9 +104,13 @@ class StaticBatcher:
         longest = max(len(request.row.prompt) for request in batch)
         ids = torch.full((len(batch), longest), self._loaded.pad)
         mask = torch.zeros_like(ids)
+        # what is continued must end where the answer begins; what an encoder reads begins at its first position
+        encodes = bool(getattr(self._loaded.model.config, "is_encoder_decoder", False))
         for place, request in enumerate(batch):
-            ids[place, longest - len(request.row.prompt) :] = torch.tensor(request.row.prompt)
-            mask[place, longest - len(request.row.prompt) :] = 1
+            length = len(request.row.prompt)
+            part = slice(0, length) if encodes else slice(longest - length, longest)
+            ids[place, part] = torch.tensor(request.row.prompt)
+            mask[place, part] = 1
         with torch.inference_mode():
             self._loaded.model.generate(
                 input_ids=ids.to(self._loaded.model.device),
@@ -149,6 +160,10 @@ class _Ends:
 
     def _tell(self, request: _Request) -> None:
         row = request.row
+        if row.failed:
+            request.done = True
+            request.tell(GenerationError(row.failed))
+            return
         token, sampling = row.generated[-1], row.sampling
         finish = None
         if token in self._eos and not sampling.ignore_eos:
