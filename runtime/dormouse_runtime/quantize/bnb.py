@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM
 from dormouse_runtime.engines.transformers.model import Wanted, load_model
 from dormouse_runtime.quantize.check import ROWS, SAMPLES, agree
 from dormouse_runtime.quantize.layout import LayoutError
+from dormouse_runtime.quantize.saving import save
 from dormouse_runtime.quantize.tensorfile import read_header
 
 WORST = {"nf4": 0.2, "llm-int8": 0.03}
 """Largest relative error of a layer; normal weights give about 0.09 and 0.008."""
-SHARD = "2GB"
 
 
 def write(source: Path, target: Path, method: str, remote_code: bool) -> None:
@@ -28,7 +28,7 @@ def write(source: Path, target: Path, method: str, remote_code: bool) -> None:
     model = load_model(Wanted(source, method, remote_code=remote_code))
     if not _layers(model):
         raise LayoutError(f"no linear layer of this model could be stored as {method}: use quantization none")
-    model.save_pretrained(target, max_shard_size=SHARD)
+    save(model, target)
 
 
 def check(source: Path, target: Path, method: str, remote_code: bool) -> None:

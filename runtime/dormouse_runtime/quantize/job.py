@@ -73,7 +73,8 @@ def done(config: QuantizeConfig) -> QuantizeResult | None:
     if not marker.whole(folder, found):
         return None
     size = sum(file.size for file in found.files)
-    return QuantizeResult(directory=folder.name, method=config.method, bytes=size, seconds=0.0)
+    known = found.made or QuantizeResult(directory=folder.name, method=config.method, bytes=size, seconds=0.0)
+    return known.model_copy(update={"directory": folder.name, "seconds": 0.0})
 
 
 class Job:
@@ -121,14 +122,16 @@ class Job:
         if self._answer is not None:
             return self._answer
         ending = choose.Ending(child.exited.result(), time.monotonic() - began, tuple(self._log.lines))
-        reason, message = choose.reason(ending)
-        return Outcome(failure=Failure(reason=reason, message=message))
+        why = choose.cause(ending)
+        return Outcome(failure=Failure(reason=why.reason, message=why.message))
 
     def _command(self) -> Command:
         cache = Path(self._settings.config.cache_dir)
         env = {
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": str(max(1, int(self._settings.cpus))),
+            # Threads that spin while they wait would take from the pods that serve, and from this one's own quota.
+            "OMP_WAIT_POLICY": "PASSIVE",
             "PYTHONUNBUFFERED": "1",
             "HF_HOME": str(cache / "hf"),
         }

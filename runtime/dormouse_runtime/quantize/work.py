@@ -1,30 +1,33 @@
-"""The working child of the quantize Job: plan, room, write, check, marker, rename.
+"""The working child of the quantize Job: plan, room, write, check, measure, marker, rename.
 
 `python -m dormouse_runtime.quantize.work` with DORMOUSE_QUANTIZE; answers in lines (`progress`), exit 0 or 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 from dormouse_api import names
 from dormouse_api.conditions import Reason
-from dormouse_api.results import Failure, Marker, MarkerFile, QuantizeResult
+from dormouse_api.results import Failure, Marker, MarkerFile, Quality, QuantizeResult
 from dormouse_api.runtime import QuantizeConfig
 from dormouse_runtime.pull import marker, space
-from dormouse_runtime.quantize import compressed, layout
+from dormouse_runtime.quantize import layout, quality
 from dormouse_runtime.quantize.progress import FAILURE, RESULT, Meter, tell
 from dormouse_runtime.quantize.tensorfile import BLOCK, MODE, HeaderError, read_header
 
 WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".gguf", ".onnx")
-TOOLS = ("torch", "transformers", "compressed-tensors", "bitsandbytes")
+TOOLS = ("torch", "transformers", "compressed-tensors", "bitsandbytes", "llmcompressor")
+KILLED = "the pod was killed while it compared, perhaps for memory: raise the memory limit of the RuntimeProfile"
 BITSANDBYTES = ("nf4", "llm-int8")
 BITSANDBYTES_RATIO = 0.65
 """Bytes of such a copy against the source, at most: embeddings stay as they are."""
@@ -39,8 +42,10 @@ def main() -> int:
     except layout.LayoutError as error:
         return _fail(scratch, Reason.QUANTIZATION_FAILED, str(error))
     except HeaderError as error:
-        return _fail(scratch, Reason.CORRUPT, f"{error}: delete the model's pull Job, and it pulls the weights again")
+        return _fail(scratch, Reason.CORRUPT, f"{error}: delete the model's claim, and the weights are pulled anew")
     except OSError as error:
+        if problem := space.unwritable(error):
+            return _fail(scratch, problem.reason, problem.message)
         if not space.is_full(error):
             raise
         return _fail(scratch, Reason.NO_SPACE, f"the volume is full ({error.strerror}): raise spec.storage.size")
@@ -66,33 +71,74 @@ def make(config: QuantizeConfig, scratch: Path) -> QuantizeResult:
             "use quantization auto, which serves them as they are"
         )
     scratch.mkdir()
-    written = (
-        _bitsandbytes(config, source, scratch)
-        if config.method in BITSANDBYTES
-        else _compressed(config, source, scratch)
-    )
+    algorithm, write = _way(config)
+    meter = Meter(sum(path.stat().st_size for path in _shards(source)))
+    written = write(config, source, scratch, meter)
     written += _others(source, scratch, {file.path for file in written})
-    versions = {package: metadata.version(package) for package in TOOLS}
-    made = Marker(
-        source=config.source, commit=config.commit, quantization=config.method, files=tuple(written), tools=versions
+    seconds = round(time.monotonic() - began, 3)
+    result = QuantizeResult(
+        directory=target.name,
+        method=config.method,
+        bytes=sum(file.size for file in written),
+        seconds=seconds,
+        original_bytes=_size(source),
+        algorithm=algorithm,
+        quality=compare(config, source, scratch, meter),
     )
-    marker.write(scratch, made)
+    told = {"source": config.source, "commit": config.commit, "quantization": config.method}
+    marker.write(scratch, Marker(**told, files=tuple(written), made=result, tools=_versions()))
     scratch.rename(target)
     marker.sync_folder(target.parent)
-    size = sum(file.size for file in written)
-    return QuantizeResult(
-        directory=target.name, method=config.method, bytes=size, seconds=round(time.monotonic() - began, 3)
-    )
+    return result
 
 
-def _compressed(config: QuantizeConfig, source: Path, scratch: Path) -> list[MarkerFile]:
+def compare(config: QuantizeConfig, source: Path, scratch: Path, meter: Meter) -> Quality | None:
+    """The quality of what lies in `scratch`; None where nobody asks."""
+    if not config.compare:
+        return None
+    meter.stage("comparing")
+    # A container that is killed for memory goes as a whole: the next try must not compare into the same wall.
+    begun = Path(f"{config.out_dir}.comparing")
+    if begun.exists():
+        begun.unlink()
+        return Quality(tokens=0, skipped=KILLED)
+    begun.touch()
+    found = quality.measure(source, scratch, config.remote_code)
+    begun.unlink(missing_ok=True)
+    return found
+
+
+Writer = Callable[[QuantizeConfig, Path, Path, Meter], list[MarkerFile]]
+
+
+def _way(config: QuantizeConfig) -> tuple[str, Writer]:
+    """What makes the copy, by its name in the status."""
+    if config.calibration is not None:
+        return config.calibration.algorithm.value, _calibrated
+    return ("bitsandbytes", _bitsandbytes) if config.method in BITSANDBYTES else ("rounding", _compressed)
+
+
+def _versions() -> dict[str, str]:
+    """Of the tools this image has."""
+    found = {}
+    for package in TOOLS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _size(source: Path) -> int:
+    """Bytes of the weights as pulled."""
+    return sum(path.stat().st_size for path in source.rglob("*") if path.is_file() and path.name != names.MARKER)
+
+
+def _compressed(config: QuantizeConfig, source: Path, scratch: Path, meter: Meter) -> list[MarkerFile]:
     """Weights and config.json in compressed-tensors' layout."""
-    from dormouse_runtime.quantize import check
+    from dormouse_runtime.quantize import check, compressed
 
     files = {path.name: read_header(path)[0] for path in _shards(source)}
     planned = layout.plan(config.method, files)
     _require(scratch, planned.bytes)
-    meter = Meter(planned.source_bytes)
     written = compressed.write(source, scratch, planned, config.method, meter)
     meter.stage("checking")
     check.compressed(source, scratch, planned, config.method)
@@ -103,17 +149,26 @@ def _compressed(config: QuantizeConfig, source: Path, scratch: Path) -> list[Mar
     return [*written, *map(_entry, made)]
 
 
-def _bitsandbytes(config: QuantizeConfig, source: Path, scratch: Path) -> list[MarkerFile]:
+def _bitsandbytes(config: QuantizeConfig, source: Path, scratch: Path, meter: Meter) -> list[MarkerFile]:
     """Weights and config.json as transformers saves them."""
     from dormouse_runtime.quantize import bnb
 
     total = sum(path.stat().st_size for path in _shards(source))
     _require(scratch, int(total * BITSANDBYTES_RATIO))
-    meter = Meter(total)
     meter.stage("loading")
     bnb.write(source, scratch, config.method, config.remote_code)
     meter.stage("checking")
     bnb.check(source, scratch, config.method, config.remote_code)
+    return [_entry(path) for path in sorted(scratch.iterdir())]
+
+
+def _calibrated(config: QuantizeConfig, source: Path, scratch: Path, meter: Meter) -> list[MarkerFile]:
+    """Weights and config.json as llmcompressor saves them."""
+    from dormouse_runtime.quantize import calibrated
+
+    planned = layout.plan(config.method, {path.name: read_header(path)[0] for path in _shards(source)})
+    _require(scratch, planned.bytes)
+    calibrated.write(config, scratch, planned, meter)
     return [_entry(path) for path in sorted(scratch.iterdir())]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from dormouse_api.conditions import Reason
 from dormouse_api.names import ENV_QUANTIZE_CONFIG
-from dormouse_api.results import Marker, MarkerFile, Outcome, Progress
+from dormouse_api.results import Marker, MarkerFile, Outcome, Progress, Quality, QuantizeResult
 from dormouse_api.runtime import QuantizeConfig
 from dormouse_runtime.pull import marker
 from dormouse_runtime.quantize import job
@@ -123,6 +123,15 @@ def test_a_copy_that_is_there_is_not_made_again(config: QuantizeConfig, tmp_path
     assert code == 0
     assert outcome.quantize is not None
     assert (outcome.quantize.directory, outcome.quantize.seconds, outcome.quantize.bytes) == ("abc-int4", 0, 5)
+
+
+def test_a_copy_that_is_there_tells_again_what_it_was_found_to_be(config: QuantizeConfig) -> None:
+    measured = Quality(tokens=85, agreement=0.98, divergence=0.01)
+    made = QuantizeResult(
+        directory="abc-int4.partial", method="works", bytes=5, seconds=9, original_bytes=11, quality=measured
+    )
+    folder(config, made=made)
+    assert job.done(config) == made.model_copy(update={"directory": "abc-int4", "seconds": 0.0})
 
 
 @pytest.mark.parametrize(
