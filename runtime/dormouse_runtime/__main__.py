@@ -1,53 +1,21 @@
-"""The runtime image's entry: `serve` runs the model's engine, `quantize` makes a smaller copy of its weights.
+"""`python3 -m dormouse_runtime serve|quantize`: what a pod's container runs first. Owns the moment before `entry`."""
 
-The composition root: reads the settings once and wires the parts. Heavy libraries are imported by child processes
-only, so that port 8001 answers a fraction of a second after the pod's start.
-"""
-
-from __future__ import annotations
-
-import argparse
-import asyncio
-import logging
 import signal
 import sys
-from collections.abc import Mapping
-
-from dormouse_api.model import Engine
-from dormouse_runtime import engines, settings
-from dormouse_runtime.engines.base import Adapter
-from dormouse_runtime.quantize import job
-from dormouse_runtime.supervisor import admin, http
-from dormouse_runtime.supervisor.run import Supervisor
-from dormouse_runtime.supervisor.timeline import Timeline
 
 
 def main() -> int:
-    """Run the command of this pod; the exit code is the container's."""
-    parser = argparse.ArgumentParser(prog="dormouse_runtime", description=__doc__)
-    parser.add_argument("command", choices=["serve", "quantize"])
-    command = parser.parse_args().command
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        if command == "quantize":
-            return asyncio.run(job.quantize(job.from_environment()))
-        setup = settings.from_environment()
-        return asyncio.run(serve(setup, engines.adapters(setup)))
-    except settings.SettingsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the pod's log
-        return 2
+    """As `entry.main`, with SIGTERM heard from the first moment on."""
+    # The kernel keeps from pid 1 what it has no handler for: a pod told to stop while the rest is imported would keep
+    # its device for the whole grace period.
+    signal.signal(signal.SIGTERM, _leave)
+    from dormouse_runtime import entry
+
+    return entry.main()
 
 
-async def serve(setup: settings.Settings, adapters: Mapping[Engine, Adapter]) -> int:
-    """Listen on the admin port first, then run the supervisor to its end."""
-    timeline = Timeline(setup.config.model, setup.config.commit)
-    supervisor = Supervisor(setup, adapters, timeline)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.stopping.set)
-    server = await http.serve(setup.host, setup.config.admin_port, admin.routes(setup, supervisor))
-    async with server:
-        return await supervisor.run()
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from dormouse_api import names
 from dormouse_api.runtime import RuntimeConfig
+from dormouse_api.tracing import TRACES_ENDPOINT
 
 
 class SettingsError(Exception):
@@ -52,8 +53,13 @@ class Settings:
     termination_log: Path = Path(names.TERMINATION_LOG)
     scratch: Path = Path("/tmp/dormouse")  # noqa: S108 - the pod's own emptyDir; the root is read-only
     python: str = sys.executable
+    cgroup: Path = Path("/sys/fs/cgroup")
     cpus: float = 1.0
+    memory_limit: int | None = None
+    """Bytes this container may use; None: no limit."""
     timing: Timing = Timing()
+    traces: str = ""
+    """Where the engine's spans go: the whole address of an OTLP/HTTP receiver; empty: it makes none."""
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -72,6 +78,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         termination_log=Path(environ.get("DORMOUSE_TERMINATION_LOG", names.TERMINATION_LOG)),
         scratch=Path(environ.get("TMPDIR", "/tmp")) / "dormouse",  # noqa: S108 - the pod's own emptyDir
         cpus=cpus(),
+        memory_limit=memory_limit(),
+        traces=environ.get(TRACES_ENDPOINT, ""),
     )
 
 
@@ -83,3 +91,14 @@ def cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
     except (OSError, ValueError):
         return allowed
     return allowed if quota == "max" else min(allowed, int(quota) / int(period))
+
+
+def memory_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes the cgroup of this container may use, if it is bounded."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = (cgroup / name).read_text().strip()
+        except OSError:
+            continue
+        return int(text) if text.isdigit() and int(text) < 2**60 else None  # version 1 says a huge number for none
+    return None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dormouse_api import names
+from dormouse_api.adapters import LoraConfig
 from dormouse_api.model import ENGINE_ARGS, Engine
 from dormouse_api.runtime import Attempt, RuntimeConfig, Stage
+from dormouse_api.speculative import Method, SpeculativeConfig
 from dormouse_runtime import engines, settings
-from dormouse_runtime.engines import base, transformers_args, vllm_args
+from dormouse_runtime.engines import base, torch_args, transformers_args, vllm_args
 
 ATTEMPT = Attempt(engine=Engine.VLLM, model_dir="/models/abc")
-HF_HOST = transformers_args.Host(python="python3", scratch=Path("/tmp/d"), cpus=2.5, version="5.19.0")
+HF_HOST = torch_args.Host(python="python3", scratch=Path("/tmp/d"), cpus=2.5, version="5.19.0")
 HOST = vllm_args.Host(python="python3", address="0.0.0.0", scratch=Path("/tmp/d"), cpus=4, version="0.32.0")
 
 
@@ -45,11 +49,25 @@ def test_the_plain_command_on_a_cpu() -> None:
         "--kv-cache-memory-bytes=268435456",
         "--tensor-parallel-size=1",
         "--enable-server-load-tracking",
+        "--scheduling-policy=priority",
         "--enable-prompt-tokens-details",
         "--disable-uvicorn-access-log",
         "--enforce-eager",
         "--distributed-executor-backend=uni",
     )
+
+
+def test_spans_go_where_the_pods_environment_says_and_change_no_compiled_code() -> None:
+    address = "http://collector:4318/v1/traces"
+    host = replace(HOST, traces=address)
+    template = Path("/tmp/d/chat_template.jinja")
+    told = vllm_args.arguments(config(), ATTEMPT, host, template)
+    assert f"--otlp-traces-endpoint={address}" in told
+    environment = vllm_args.environment(config(), host, told)
+    assert environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+    assert vllm_args.cache_key(config(), host, told) == vllm_args.cache_key(config(), HOST, flags())
+    env = {names.ENV_RUNTIME_CONFIG: config().model_dump_json(), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": address}
+    assert settings.from_environment(env).traces == address
 
 
 @pytest.mark.parametrize(
@@ -94,6 +112,7 @@ def test_a_template_is_written_before_the_start_and_weights_are_read_ahead(tmp_p
 def test_the_environment_is_offline_and_writes_only_where_it_may() -> None:
     env = vllm_args.environment(config(), HOST, flags())
     assert env["HF_HUB_OFFLINE"] == env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == "1"
+    assert env["NUMBA_NUM_THREADS"] == "1"
     paths = [value for value in env.values() if value.startswith("/")]
     assert paths
     assert all(path.startswith(("/cache/vllm/", "/tmp/d")) for path in paths)
@@ -169,3 +188,27 @@ def test_every_engine_of_the_api_has_an_adapter() -> None:
         assert adapter.stage_of(f"{base.STAGE_MARK}loading") is Stage.LOADING
         attempts = [Attempt(engine=engine, model_dir=folder) for folder in ("/models/abc", "/models/def")]
         assert len({adapter.identity(attempt) for attempt in attempts}) == 2
+
+
+def test_adapters_make_room_and_close_the_routes_to_others() -> None:
+    lora = LoraConfig(list="uid", max_rank=128, max_active=2)
+    flags = vllm_args.command(config(lora=lora), Attempt(engine=Engine.VLLM, model_dir="/models/abc"), HOST)
+    assert {"--enable-lora", "--max-lora-rank=128", "--max-loras=2"} < set(flags.argv)
+    assert "--middleware=dormouse_runtime.engines.guard.LocalOnly" in flags.argv
+    assert flags.env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+    without = vllm_args.command(config(), Attempt(engine=Engine.VLLM, model_dir="/models/abc"), HOST)
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in without.env
+
+
+@pytest.mark.parametrize(
+    ("method", "draft", "expected"),
+    [
+        ("ngram", None, {"method": "ngram", "prompt_lookup_min": 2, "prompt_lookup_max": 5}),
+        ("draft", "/models/small", {"method": "draft_model", "model": "/models/small"}),
+    ],
+)
+def test_guessing_is_told_in_vllms_words(method: str, draft: str | None, expected: dict[str, object]) -> None:
+    told = SpeculativeConfig(method=Method(method), tokens=3, prompt_lookup_min=2, prompt_lookup_max=5, draft_dir=draft)
+    argv = vllm_args.command(config(speculative=told), Attempt(engine=Engine.VLLM, model_dir="/models/abc"), HOST).argv
+    (flag,) = [flag for flag in argv if flag.startswith("--speculative-config=")]
+    assert json.loads(flag.partition("=")[2]) == {"num_speculative_tokens": 3, **expected}

@@ -13,7 +13,7 @@ SLOW = ("torch", "vllm", "transformers", "huggingface_hub", "fastapi", "starlett
 
 def test_pid_1_imports_nothing_that_takes_long() -> None:
     found = f"[name for name in {SLOW} if name in sys.modules]"
-    script = f"import json, sys; import dormouse_runtime.__main__; print(json.dumps({found}))"
+    script = f"import json, sys; import dormouse_runtime.entry; print(json.dumps({found}))"
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
     assert json.loads(done.stdout) == []
 
@@ -25,3 +25,20 @@ def test_a_missing_configuration_is_one_sentence_and_no_traceback(command: str, 
     assert done.returncode == 2
     assert done.stderr.startswith(f"{variable} must hold the JSON of a ")
     assert "Traceback" not in done.stderr
+
+
+def test_sigterm_is_heard_before_anything_else_is_imported() -> None:
+    """The kernel would keep it from pid 1 otherwise."""
+    script = """
+import signal, sys, types
+class Entry(types.ModuleType):
+    def __getattr__(self, name):
+        assert name == "main", name
+        signal.raise_signal(signal.SIGTERM)  # as if it came now
+sys.modules["dormouse_runtime.entry"] = Entry("entry")
+import dormouse_runtime
+dormouse_runtime.entry = sys.modules["dormouse_runtime.entry"]
+from dormouse_runtime.__main__ import main
+sys.exit(main() or 3)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -62,3 +63,21 @@ async def test_the_client_says_none_when_nobody_answers_in_time() -> None:
     port = free_port()
     async with await asyncio.start_server(silent, "127.0.0.1", port):
         assert await http.get(port, "/", 0.05) is None
+
+
+@pytest.mark.parametrize(("size", "whole"), [(300_000, True), (http.MAX_ANSWER, True), (http.MAX_ANSWER + 1, False)])
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end(size: int, whole: bool) -> None:
+    async def piecewise(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * (size // 2))
+        await writer.drain()
+        await asyncio.sleep(0.02)  # the time between two packets
+        writer.write(b"x" * (size - size // 2))
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    port = free_port()
+    async with await asyncio.start_server(piecewise, "127.0.0.1", port):
+        answer = await http.get(port, "/", 30)
+    assert answer == (Answer(200, b"x" * size) if whole else None)

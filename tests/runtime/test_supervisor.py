@@ -68,7 +68,8 @@ def test_readiness_is_held_while_the_engine_starts_and_refused_in_the_end(start:
     [
         ("unsupported", Reason.UNSUPPORTED, engine.UNSUPPORTED),
         ("out-of-memory", Reason.OUT_OF_MEMORY, engine.OUT_OF_MEMORY),
-        ("killed", Reason.OUT_OF_MEMORY, "killed by the kernel"),
+        ("killed", Reason.ENGINE_FAILED, "killed from outside"),
+        ("over-the-limit", Reason.OUT_OF_MEMORY, "container's memory limit of 2.0 GiB: raise RuntimeProfile"),
         ("missing", Reason.CORRUPT, "config.json is not there"),
     ],
 )
@@ -116,13 +117,40 @@ def test_an_engine_that_takes_too_long_is_passed_over_with_its_last_line(start: 
     assert 1 <= passed.seconds < 10
 
 
+@pytest.mark.parametrize(("part", "stage"), [("hang", Stage.LOADING), ("hang-warm", Stage.WARMING)])
+def test_a_start_that_hangs_is_passed_over_with_its_stage_though_it_repeats_itself(
+    start: Start, part: str, stage: Stage
+) -> None:
+    pod = start(part, "serve", stall_seconds=1)
+    assert pod.ready()
+    (passed,) = pod.state().passed
+    assert passed.reason is Reason.ENGINE_FAILED
+    assert f"hung in stage {stage.value}" in passed.message
+    assert passed.seconds < 10  # and not the time of the whole start
+
+
+def test_no_engine_is_started_that_would_meet_the_same(start: Start) -> None:
+    pod = start("no-driver", "serve")
+    assert pod.end() == 1
+    last = pod.last_word()
+    assert [passed.engine for passed in last.passed] == ["vllm", "transformers"]
+    assert "not tried, for it would run on the same node" in last.passed[1].message
+    assert last.failure is not None
+    assert "install the GPU's driver" in last.failure.message
+
+
 def test_when_every_engine_fails_the_last_word_tells_it_and_the_pod_ends(start: Start) -> None:
     pod = start("out-of-memory", "unsupported")
     assert pod.end() == 1
     last = pod.last_word()
     assert last.stage is Stage.FAILED
     assert [passed.reason for passed in last.passed] == [Reason.OUT_OF_MEMORY, Reason.UNSUPPORTED]
-    assert last.failure == last.passed[-1]
+    assert last.failure is not None
+    assert (
+        last.failure.reason is Reason.OUT_OF_MEMORY
+    )  # an engine that knows the model says more than one that does not
+    assert last.failure.message.startswith(last.passed[0].message)
+    assert last.passed[1].message in last.failure.message
     assert len(pod.last_word_path.read_bytes()) <= MAX_MESSAGE
 
 
@@ -170,9 +198,7 @@ def test_sigterm_lets_a_request_in_flight_end_and_refuses_readiness_at_once(star
     until(lambda: pod.ask("/load")["server_load"] == 1)
     pod.terminate()
     until(lambda: pod.state().stage is Stage.DRAINING)
-    began = time.monotonic()
     assert pod.get("/readyz")[0] == 503
-    assert time.monotonic() - began < 0.5
     assert pod.end() == 0
     caller.join()
     assert answers == [200]
@@ -221,9 +247,15 @@ def test_an_engine_that_ignores_sigterm_is_killed(start: Start) -> None:
 def test_orphans_are_collected_and_nothing_outlives_the_pod(start: Start) -> None:
     pod = start("orphans")
     assert pod.ready()
-    until(lambda: pod.children() and all(state != "Z" for _, state in pod.children()))
-    family = [pid for pid, _ in pod.children()]
-    assert len(family) == 2  # the engine, and the sleeper its dead child left behind
+    family: list[int] = []
+
+    def settled() -> bool:
+        """Only the engine and the sleeper are left: what its dead child left besides has ended and was collected."""
+        children = pod.children()
+        family[:] = [pid for pid, _ in children]
+        return len(children) == 2 and all(state != "Z" for _, state in children)
+
+    until(settled)
     pod.terminate()
     assert pod.end() == 0
     assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
@@ -233,7 +265,7 @@ def test_diag_shows_the_log_without_secrets(start: Start) -> None:
     pod = start("serve")
     assert pod.ready()
     diag = pod.get("/diag")[1]
-    assert "loaded with ... in hand" in diag
+    assert "loaded with *** in hand" in diag
     assert "hf_" not in diag + pod.log()
     assert "tests.runtime.scripted.engine" in diag
 

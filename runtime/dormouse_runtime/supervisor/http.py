@@ -16,6 +16,7 @@ MAX_HEAD = 8192
 HEAD_SECONDS = 5.0
 MAX_CONNECTIONS = 128
 MAX_ANSWER = 4 * 2**20
+READ_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -80,20 +81,39 @@ def _head(answer: Answer) -> bytes:
 
 
 async def get(port: int, path: str, seconds: float, host: str = "127.0.0.1") -> Answer | None:
-    """GET from this machine. None where nothing answers in `seconds`: refused, reset, late or not HTTP."""
+    """GET from this machine. None where nothing answers in `seconds`: refused, reset, late, not HTTP or endless."""
+    return await _ask(port, f"GET {path}", "", seconds, host)
+
+
+async def post(port: int, path: str, body: str, seconds: float, host: str = "127.0.0.1") -> Answer | None:
+    """POST JSON to this machine. None as for `get`."""
+    return await _ask(port, f"POST {path}", body, seconds, host)
+
+
+async def _ask(port: int, what: str, body: str, seconds: float, host: str) -> Answer | None:
     try:
-        return await asyncio.wait_for(_get(host, port, path), seconds)
+        return await asyncio.wait_for(_once(host, port, what, body.encode()), seconds)
     except (OSError, TimeoutError, ValueError, IndexError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return None
 
 
-async def _get(host: str, port: int, path: str) -> Answer:
+async def _once(host: str, port: int, what: str, sent: bytes) -> Answer:
     reader, writer = await asyncio.open_connection(host, port)
     try:
+        about = f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n" if sent else ""
         # HTTP/1.0: the body ends with the connection, and never comes in chunks.
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"{what} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n{about}\r\n".encode() + sent)
         head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.read(MAX_ANSWER)
-        return Answer(int(head.split(b" ", 2)[1]), body)
+        return Answer(int(head.split(b" ", 2)[1]), await _to_the_end(reader))
     finally:
         writer.close()
+
+
+async def _to_the_end(reader: asyncio.StreamReader) -> bytes:
+    """ValueError where it is more than anybody here would keep."""
+    body = bytearray()
+    while piece := await reader.read(READ_BYTES):
+        body += piece
+        if len(body) > MAX_ANSWER:
+            raise ValueError(f"more than {MAX_ANSWER} bytes")
+    return bytes(body)

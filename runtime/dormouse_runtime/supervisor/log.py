@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable
 
+from dormouse_api.masking import without_secrets
+
 KEPT_LINES = 200
 MAX_LINE = 4000
-
-_SECRETS = (
-    re.compile(r"\bhf_[A-Za-z0-9]{8,}"),
-    re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"),
-    re.compile(r"(?i)(?<=bearer )\S+"),
-    re.compile(r"""(?i)(?:api[_-]?key|access[_-]?key|secret|password|token)["']?\s*[=:]\s*["']?([^\s,'"}]{8,})"""),
-)
-
-
-def redact(line: str) -> str:
-    """`line` with everything that looks like a credential replaced by three dots."""
-    for pattern in _SECRETS:
-        line = pattern.sub(lambda found: found[0].replace(found[found.lastindex or 0], "..."), line)
-    return line
 
 
 class EngineLog:
@@ -46,7 +33,7 @@ class EngineLog:
         self._take(rest)
 
     def _take(self, raw: bytes) -> None:
-        line = redact(raw.decode(errors="replace").rstrip()[:MAX_LINE])
+        line = without_secrets(raw.decode(errors="replace").rstrip()[:MAX_LINE])
         if line:
             self.lines.append(line)
             self._on_line(line)

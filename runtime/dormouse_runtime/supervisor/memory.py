@@ -16,6 +16,8 @@ from dormouse_api.conditions import Reason
 from dormouse_api.runtime import Passed
 
 SURE = (Reason.UNSUPPORTED,)
+MOST = 64
+"""Refusals that are kept; the oldest goes first."""
 AGAIN = "(known from an earlier start)"
 
 
@@ -43,6 +45,8 @@ class Memory:
             scratch = path.with_suffix(".part")
             scratch.write_text(passed.model_dump_json())
             scratch.rename(path)
+            for old in sorted(self._folder.glob("*.json"), key=lambda one: one.stat().st_mtime)[:-MOST]:
+                old.unlink()
 
     def _path(self, identity: str) -> Path:
         return self._folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"

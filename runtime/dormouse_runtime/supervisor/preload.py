@@ -10,7 +10,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-BLOCK = 16 * 2**20
+BLOCK = 4 * 2**20
+"""Counts as the supervisor's own memory: larger ones read no faster."""
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:

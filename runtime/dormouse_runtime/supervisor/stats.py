@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dormouse_api import metrics
+from dormouse_api.gpu import GpuReport, GpuWarningKind
 from dormouse_api.runtime import RuntimeState, Stage
-from dormouse_runtime.supervisor import nvml
 
 PAGE = 4096
 
 
-def exposition(state: RuntimeState, leader: int | None) -> str:
+def exposition(state: RuntimeState, leader: int | None, gpus: GpuReport) -> str:
     """All metrics in Prometheus' text format."""
-    return "".join(f"{line}\n" for line in (*_stage(state), *_start(state), *_memory(leader), *_gpus()))
+    return "".join(f"{line}\n" for line in (*_stage(state), *_start(state), *_memory(leader), *_gpus(gpus)))
 
 
 def _stage(state: RuntimeState) -> Iterator[str]:
@@ -40,6 +40,8 @@ def _start(state: RuntimeState) -> Iterator[str]:
 def _memory(leader: int | None) -> Iterator[str]:
     yield from _head(metrics.RUNTIME_RESIDENT_BYTES, "resident memory of the engine's processes")
     yield f"{metrics.RUNTIME_RESIDENT_BYTES} {resident_bytes(leader) if leader else 0}"
+    yield from _head(metrics.RUNTIME_SUPERVISOR_BYTES, "resident memory of the supervisor itself")
+    yield f"{metrics.RUNTIME_SUPERVISOR_BYTES} {int(Path('/proc/self/statm').read_text().split()[1]) * PAGE}"
 
 
 def resident_bytes(leader: int, proc: Path = Path("/proc")) -> int:
@@ -53,19 +55,25 @@ def resident_bytes(leader: int, proc: Path = Path("/proc")) -> int:
     return total
 
 
-def _gpus() -> Iterator[str]:
-    gpus = nvml.read()
-    if not gpus:
+def _gpus(report: GpuReport) -> Iterator[str]:
+    if not report.gpus:
         return
     for name, words, field in (
         (metrics.GPU_MEMORY_USED, "memory in use", "memory_used"),
         (metrics.GPU_MEMORY_TOTAL, "memory there is", "memory_total"),
         (metrics.GPU_UTILIZATION, "share of time the GPU was busy", "utilization"),
         (metrics.GPU_TEMPERATURE, "temperature in degrees Celsius", "temperature"),
+        (metrics.GPU_SLOWDOWN, "temperature at which the GPU slows itself down", "slowdown"),
     ):
         yield from _head(name, words)
-        for index, gpu in enumerate(gpus):
-            yield f'{name}{{gpu="{index}"}} {getattr(gpu, field)}'
+        for reading in report.gpus:
+            if (value := getattr(reading, field)) is not None:
+                yield f'{name}{{gpu="{reading.gpu}"}} {value}'
+    yield from _head(metrics.GPU_WARNING, "1 for each warning of a GPU that stands")
+    for reading in report.gpus:
+        standing = {warned.kind for warned in reading.warnings}
+        for kind in GpuWarningKind:
+            yield f'{metrics.GPU_WARNING}{{gpu="{reading.gpu}",kind="{kind.value}"}} {int(kind in standing)}'
 
 
 def _head(name: str, words: str) -> Iterator[str]:

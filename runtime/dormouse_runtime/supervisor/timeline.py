@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from dormouse_api.runtime import Attempt, Passed, RuntimeState, Stage, StageAt
+from dormouse_api.adapters import AdapterState
+from dormouse_api.runtime import Adaptation, Attempt, Passed, RuntimeState, Stage, StageAt
 
 ORDER = (Stage.STARTING, Stage.IMPORTING, Stage.LOADING, Stage.COMPILING, Stage.WARMING, Stage.READY)
 MAX_ENTRIES = 64
@@ -44,13 +45,25 @@ class Timeline:
         if ORDER.index(stage) > self._place():
             self._enter(stage)
 
+    def describe(self, input_schema: str | None) -> None:
+        """What the engine that is about to serve takes."""
+        self._update(input_schema=input_schema)
+
     def pass_over(self, passed: Passed) -> None:
         """An attempt came to nothing."""
         self._update(passed=(*self.state.passed, passed))
 
+    def adapt(self, adapted: tuple[Adaptation, ...]) -> None:
+        """Settings were made smaller; all of them, those of earlier starts included."""
+        self._update(adapted=adapted)
+
     def restarted(self, times: int) -> None:
         """An engine that had served is being started again."""
         self._update(restarts=times)
+
+    def adapted(self, adapters: tuple[AdapterState, ...]) -> None:
+        """What came of the adapters on the list."""
+        self._update(adapters=adapters)
 
     def drain(self) -> None:
         """No new requests from here on."""

@@ -23,6 +23,8 @@ class Characters:
     def chat(self, messages: list[dict[str, Any]], options: Mapping[str, Any]) -> list[int]:
         if any(message.get("role") == "bad" for message in messages):
             raise ValueError("the model's chat template refuses these messages: no such role")
+        if options.get("says") == "nothing":
+            return []
         tools = "".join(f"[{tool['function']['name']}]" for tool in options.get("tools") or ())
         talk = tools + "".join(f"{message['role']}:{message['content']}\n" for message in messages)
         return self.encode(talk.removesuffix("\n") if options.get("continue_final_message") else talk)

@@ -26,6 +26,7 @@ def served(parrot: Parrot, **fields: Any) -> Served:
             "max_model_len": 200,
             "max_waiting": 4,
             "eos": frozenset({EOS}),
+            "vocabulary": 256,
             **fields,
         }
     )
@@ -144,6 +145,14 @@ REFUSALS: dict[str, tuple[str, Any, int, str]] = {
         400,
         "chat template refuses",
     ),
+    "an empty chat": ("/v1/chat/completions", chat(chat_template_kwargs={"says": "nothing"}), 400, "chatTemplate"),
+    "an empty prompt": ("/v1/completions", {"prompt": ""}, 400, "prompt is empty"),
+    "an empty stream": ("/v1/completions", {"prompt": [[]], "stream": True}, 400, "prompt is empty"),
+    "no prompt": ("/v1/completions", {"prompt": []}, 400, "prompt is empty"),
+    "one of two is empty": ("/v1/completions", {"prompt": ["a", ""]}, 400, "prompt is empty"),
+    "a foreign token": ("/v1/completions", {"prompt": [7, 256]}, 400, "the token 256"),
+    "a negative token": ("/v1/completions", {"prompt": [[-1]]}, 400, "0 to 255"),
+    "a bias beyond numbers": ("/v1/completions", {"prompt": "a", "logit_bias": {"1": "inf"}}, 400, "finite"),
     "unknown path": ("/v1/nothing", {}, 404, "Not Found"),
 }
 

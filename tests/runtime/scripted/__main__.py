@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 from dormouse_api.model import Engine
 from dormouse_api.runtime import Attempt
 from dormouse_runtime import settings
-from dormouse_runtime.__main__ import serve
 from dormouse_runtime.engines.base import Adapter, Command, marked_stage
+from dormouse_runtime.entry import serve
 
 TIMING = settings.Timing(
     ready_hold=3.0,
@@ -27,15 +28,17 @@ TIMING = settings.Timing(
 
 
 def main() -> int:
-    setup = replace(settings.from_environment(), timing=TIMING)
+    cgroup = Path(os.environ["DORMOUSE_TEST_CGROUP"])
+    setup = replace(settings.from_environment(), timing=TIMING, cgroup=cgroup)
 
     def command(attempt: Attempt) -> Command:
         part = Path(attempt.model_dir).name
         module = "tests.runtime.scripted.engine"
-        return Command((sys.executable, "-m", module, part, str(setup.config.serving_port)))
+        argv = (sys.executable, "-m", module, part, str(setup.config.serving_port))
+        return Command(argv, preload=tuple(Path(attempt.model_dir).glob("*.safetensors")))
 
     adapter = Adapter(command=command, stage_of=marked_stage, identity=lambda attempt: attempt.model_dir)
-    return asyncio.run(serve(setup, dict.fromkeys(Engine, adapter)))
+    return asyncio.run(serve(setup, lambda _: dict.fromkeys(Engine, adapter)))
 
 
 if __name__ == "__main__":

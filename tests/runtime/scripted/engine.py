@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 14.00 GiB"
+NO_DRIVER = "RuntimeError: Found no NVIDIA driver on your system."
 UNSUPPORTED = "ValueError: Model architectures ['Strange'] are not supported for now"
 
 
@@ -22,8 +24,11 @@ def say(line: str) -> None:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/health and /load as every engine; /slow answers late; /die, /wedge and /heal play accidents."""
+    """/health and /load as every engine; /slow answers late; /die, /overflow, /wedge and /heal play accidents; adapters
+    are loaded and unloaded as vLLM does, and /adapters tells which there are and by how many requests."""
 
+    loras: dict[str, str] = {}  # noqa: RUF012 - one for the process
+    asked = 0
     healthy = threading.Event()
     in_flight = 0
     lock = threading.Lock()
@@ -32,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.lstrip("/").partition("/")
         if name[0] == "die":
             os._exit(int(name[2]))
+        if name[0] == "overflow":
+            say(OUT_OF_MEMORY)
+            os._exit(1)
         if name[0] == "wedge":
             Handler.healthy.clear()
         if name[0] == "heal":
@@ -44,10 +52,26 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(float(name[2]))
             with Handler.lock:
                 Handler.in_flight -= 1
+        if name[0] == "adapters":
+            self._answer(json.dumps({"loras": Handler.loras, "asked": Handler.asked}).encode())
+            return
         self._answer(json.dumps({"server_load": Handler.in_flight, "pid": os.getpid()}).encode())
 
-    def _answer(self, body: bytes) -> None:
-        self.send_response(200)
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name, path = body["lora_name"], body.get("lora_path")
+        Handler.asked += 1
+        if path is None:
+            Handler.loras.pop(name)
+        elif "bad" in path:
+            self._answer(json.dumps({"error": {"message": f"{name} has no such layer"}}).encode(), 500)
+            return
+        else:
+            Handler.loras[name] = path
+        self._answer(b"Success")
+
+    def _answer(self, body: bytes, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -62,6 +86,13 @@ def serve(port: int) -> None:
     say("loaded with hf_abcdefghijklmnop in hand")
     Handler.healthy.set()
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+def loud(port: int) -> None:
+    """Says more than anybody keeps, in lines of every length."""
+    for number in range(20_000):
+        say(f"{number} {'word ' * (number % 400)}")
+    serve(port)
 
 
 def stubborn(port: int) -> None:
@@ -88,20 +119,50 @@ def killed(port: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+ENOUGH = 2**28
+"""The KV cache that a hungry engine finds room for, in bytes."""
+
+
+def hungry(port: int) -> None:
+    """Runs out of memory while it is given a larger KV cache."""
+    if json.loads(os.environ["DORMOUSE_RUNTIME"])["kv_cache_bytes"] > ENOUGH:
+        fail(OUT_OF_MEMORY)(port)
+    serve(port)
+
+
+def over_the_limit(port: int) -> None:
+    """Writes into its cgroup what the kernel writes there when it ends a process at the container's limit."""
+    events = Path(os.environ["DORMOUSE_TEST_CGROUP"], "memory.events")
+    events.write_text("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0\n")
+    killed(port)
+
+
 def hang(port: int) -> None:
     say("[dormouse] stage loading")
-    say("Loading shard 1 of 99")
+    while True:
+        say("Loading shard 1 of 99")
+        time.sleep(0.2)
+
+
+def hang_warm(port: int) -> None:
+    for stage in ("loading", "warming"):
+        say(f"[dormouse] stage {stage}")
     threading.Event().wait()
 
 
 PARTS: dict[str, Callable[[int], None]] = {
     "serve": serve,
+    "loud": loud,
     "stubborn": stubborn,
     "orphans": orphans,
     "out-of-memory": fail(OUT_OF_MEMORY),
     "unsupported": fail(UNSUPPORTED),
     "killed": killed,
+    "hungry": hungry,
+    "over-the-limit": over_the_limit,
+    "no-driver": fail(NO_DRIVER),
     "hang": hang,
+    "hang-warm": hang_warm,
 }
 
 if __name__ == "__main__":

@@ -38,6 +38,19 @@ def until(true: Callable[[], Any], seconds: float = DEADLINE) -> Any:
     raise AssertionError(f"not true within {seconds} s: {true}")
 
 
+def ask(port: int, path: str, timeout: float = DEADLINE) -> tuple[int, str]:
+    """Status and body of a GET on this machine; (0, the error) where nothing answers."""
+    connection = client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except (OSError, client.HTTPException) as error:
+        return 0, repr(error)
+    finally:
+        connection.close()
+
+
 class Pod:
     """A running supervisor: `command` serves `config`, with `env` laid over this process's own."""
 
@@ -60,15 +73,7 @@ class Pod:
 
     def get(self, path: str, port: int | None = None, timeout: float = DEADLINE) -> tuple[int, str]:
         """Status and body; (0, the error) where nothing answers."""
-        connection = client.HTTPConnection("127.0.0.1", port or self.admin, timeout=timeout)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except (OSError, client.HTTPException) as error:
-            return 0, repr(error)
-        finally:
-            connection.close()
+        return ask(port or self.admin, path, timeout)
 
     def ask(self, path: str) -> Any:
         """The engine's JSON answer."""
@@ -148,7 +153,12 @@ def scripted(folder: Path, *parts: str, **fields: Any) -> Pod:
         attempts=tuple(attempts),
         **{"start_seconds": 10, "drain_seconds": 3, "cache_dir": str(folder / "cache"), **fields},
     )
-    return Pod(folder, config, [sys.executable, "-m", "tests.runtime.scripted"])
+    cgroup = folder / "cgroup"
+    cgroup.mkdir(exist_ok=True)
+    (cgroup / "memory.events").write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n")
+    (cgroup / "memory.max").write_text(f"{2 * 2**30}\n")
+    env = {"DORMOUSE_TEST_CGROUP": str(cgroup)}
+    return Pod(folder, config, [sys.executable, "-m", "tests.runtime.scripted"], env)
 
 
 def make_config(**fields: Any) -> RuntimeConfig:

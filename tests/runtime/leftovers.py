@@ -1,0 +1,59 @@
+"""What lives of a pod may leave on a machine: files, processes, shared memory, semaphores. Looked for by a tag."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+SHARED = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Seen:
+    files: dict[str, int]
+    """Of the folders, with their sizes; folders have none."""
+    processes: list[str]
+    """Whose command line or environment holds the tag."""
+    shared_memory: list[str]
+    """POSIX shared memory and semaphores that were not there before and that no process has open."""
+
+
+class Leftovers:
+    """What is there beside what was there when this was made."""
+
+    def __init__(self, tag: str, *folders: Path) -> None:
+        self._tag = tag.encode()
+        self._folders = folders
+        self._before = _names(SHARED)
+
+    def seen(self) -> Seen:
+        files = {}
+        for folder in self._folders:
+            for path in folder.rglob("*"):
+                files[str(path)] = path.lstat().st_size if path.is_file() else 0
+        fresh = _names(SHARED) - self._before
+        return Seen(files, self._processes(), sorted(fresh - _mapped()) if fresh else [])
+
+    def _processes(self) -> list[str]:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self._tag in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes():
+                    found.append(folder.name)
+        return found
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _mapped() -> set[str]:
+    """Names of shared memory that some process still maps or has open: another test's, on a shared machine."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found |= {line.rpartition("/dev/shm/")[2] for line in (folder / "maps").read_text().splitlines()}
+        with contextlib.suppress(OSError):
+            found |= {link.readlink().name for link in (folder / "fd").iterdir() if SHARED in link.readlink().parents}
+    return found
