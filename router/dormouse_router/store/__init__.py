@@ -3,4 +3,5 @@
 Alone in the router to import SQLAlchemy, Alembic, the databases' drivers and the client of Redis.
 """
 
+from dormouse_router.store.opening import open_counts as open_counts
 from dormouse_router.store.opening import open_store as open_store

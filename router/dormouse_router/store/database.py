@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import structlog
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
@@ -26,11 +25,16 @@ STATEMENT_SECONDS = 30.0
 POOL = 5
 """Connections kept; as many more are opened when they are all busy."""
 RETRY_AFTER = 5.0
-_AWAY = (DBAPIError, PoolTimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_AWAY: tuple[type[Exception], ...] = (DBAPIError, PoolTimeoutError, OSError)
 _FAULTS = (DataError, IntegrityError, ProgrammingError)
 """Of those, what no waiting mends."""
 _PAGE, _LEAST_PAGES = 4096, 64
-_SQLITE = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "PRAGMA busy_timeout=5000", "PRAGMA foreign_keys=ON")
+_SQLITE = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+    "PRAGMA busy_timeout=15000",  # as long as somebody brings all tables up to date on a busy machine
+    "PRAGMA foreign_keys=ON",
+)
 
 
 class Database:
@@ -40,6 +44,7 @@ class Database:
         """`most_bytes`: of the volume SQLite lies on. ValueError where `url` is none of a database that can be used."""
         self._pages = max(_LEAST_PAGES, most_bytes * 9 // 10 // _PAGE)  # the rest is for SQLite's log
         self._url = _parsed(url)
+        self._away = _AWAY
         self.shown = self._url.set(query={}).render_as_string(hide_password=True)
         self._engine = self._postgresql(url) if self._url.drivername == "postgresql" else self._sqlite()
         self._prepared, self._looked = False, asyncio.Event()
@@ -66,20 +71,21 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at its end. Refusal 503 where the database is away."""
-        async with self._used(writes=True) as connection:
+    async def writing(self, *, durable: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at its end; `durable`: it survives the machine's end, not only the process's, as in
+        PostgreSQL all do. Refusal 503 where the database is away."""
+        async with self._used(writes=True, durable=durable) as connection:
             yield connection
 
     async def close(self) -> None:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _used(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+    async def _used(self, *, writes: bool, durable: bool = False) -> AsyncIterator[AsyncConnection]:
         if not self._prepared:
             await self._first_look()
         with self._watched():
-            async with self._transaction(writes=writes) as connection:
+            async with self._transaction(writes=writes, durable=durable) as connection:
                 yield connection
 
     async def _first_look(self) -> None:
@@ -91,9 +97,9 @@ class Database:
             raise away()
 
     @asynccontextmanager
-    async def _transaction(self, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, *, writes: bool, durable: bool = False) -> AsyncIterator[AsyncConnection]:
         async with self._engine.connect() as connection:
-            await connection.execution_options(dormouse_writes=writes)
+            await connection.execution_options(dormouse_writes=writes, dormouse_durable=durable)
             async with connection.begin():
                 yield connection
 
@@ -104,7 +110,7 @@ class Database:
             yield
         except _FAULTS:
             raise
-        except _AWAY as error:
+        except self._away as error:
             self._say(_reason(error))
             raise away() from error
         else:
@@ -138,6 +144,10 @@ class Database:
         cursor.close()
 
     def _postgresql(self, url: str) -> AsyncEngine:
+        import asyncpg  # whoever has SQLite does without
+
+        self._away = (*_AWAY, asyncpg.PostgresError, asyncpg.InterfaceError)
+
         async def connect() -> Any:
             # the driver understands all that libpq's addresses may say: TLS, sockets, more than one host
             return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=STATEMENT_SECONDS)
@@ -178,5 +188,9 @@ def _reason(error: BaseException) -> str:
 
 def _begin(connection: Connection) -> None:
     """Who writes takes the lock first: a reader that becomes a writer would fail at once where another one writes."""
-    writes = connection.get_execution_options().get("dormouse_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("dormouse_writes"):
+        # NORMAL leaves it to the system when the last of the log reaches the disk
+        level = "FULL" if options.get("dormouse_durable") else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("dormouse_writes") else "BEGIN")

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dormouse_router.keeping import MAX_CHAIN, Keeping, Message, StoredResponse
+from dormouse_router.notifying import Event
+from dormouse_router.store.memory_accounts import MemoryAccounts
+from dormouse_router.store.memory_predictions import MemoryPredictions, MemoryWebhooks
+from dormouse_router.store.memory_usage import MemoryUsage
 from dormouse_router.store.turns import joined, parted
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -19,12 +23,12 @@ Clock = Callable[[], float]
 class MemoryResponses:
     """`keeping.Responses`."""
 
-    def __init__(self, clock: Clock = time.time, most: int = MAX_BYTES) -> None:
-        self._clock, self._most = clock, most
+    def __init__(self, clock: Clock = time.time, most: int = MAX_BYTES, webhooks: MemoryWebhooks | None = None) -> None:
+        self._clock, self._most, self._webhooks = clock, most, webhooks or MemoryWebhooks()
         self._kept: OrderedDict[str, StoredResponse] = OrderedDict()
         self._bytes = 0
 
-    async def put(self, response: StoredResponse) -> None:
+    async def put(self, response: StoredResponse, event: Event | None = None) -> None:
         old = self._kept.get(response.id)
         if old is not None and old.owner != response.owner:
             return
@@ -33,6 +37,8 @@ class MemoryResponses:
         self._bytes += _size(response)
         while self._bytes > self._most:
             self._drop(next(iter(self._kept)))
+        if event is not None:
+            await self._webhooks.announce(event)
 
     async def get(self, id: str, owner: str) -> StoredResponse | None:  # noqa: A002
         found = self._kept.get(id)
@@ -127,4 +133,17 @@ class MemorySessions:
 
 def in_memory() -> Keeping:
     """All of it in memory."""
-    return Keeping(MemoryResponses(), MemorySessions())
+    from dormouse_router.files import files_in_memory  # its library is for those who have files
+
+    stored = files_in_memory()
+    webhooks = MemoryWebhooks()
+    kept = (MemoryResponses(webhooks=webhooks), MemorySessions(), stored.files, stored.uploads)
+    return Keeping(
+        *kept,
+        predictions=MemoryPredictions(webhooks),
+        webhooks=webhooks,
+        batches=stored.batches,
+        work=stored.work,
+        accounts=MemoryAccounts(),
+        usage=MemoryUsage(),
+    )

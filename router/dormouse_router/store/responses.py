@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, delete, literal, or_, select
 
 from dormouse_router.keeping import MAX_CHAIN, StoredResponse
+from dormouse_router.notifying import Event
 from dormouse_router.store.database import Database
+from dormouse_router.store.outbox import announce
 from dormouse_router.store.tables import responses
 from dormouse_router.store.upsert import upsert
 
@@ -16,17 +18,19 @@ _COLUMNS = responses.c
 
 
 class SqlResponses:
-    """Each method is one transaction of one statement."""
+    """Each method is one transaction."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
 
-    async def put(self, response: StoredResponse) -> None:
+    async def put(self, response: StoredResponse, event: Event | None = None) -> None:
         fields = asdict(response)
-        async with self._database.writing() as connection:
+        async with self._database.writing(durable=event is not None) as connection:
             replaced = {name: value for name, value in fields.items() if name not in ("id", "owner")}
             mine = _COLUMNS.owner == response.owner
             await connection.execute(upsert(connection, responses, fields, replaced, mine))
+            if event is not None:
+                await announce(connection, event)
 
     async def get(self, id: str, owner: str) -> StoredResponse | None:  # noqa: A002
         if not _is_ours(id):

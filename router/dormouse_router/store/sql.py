@@ -6,11 +6,21 @@ from collections.abc import AsyncIterator
 
 import structlog
 
+from dormouse_router.files import Rows, open_files
 from dormouse_router.keeping import Keeping
+from dormouse_router.settings import Settings
+from dormouse_router.store.accounts import SqlAccounts
+from dormouse_router.store.batches import SqlBatchRows
+from dormouse_router.store.batchwork import SqlWorkRows
 from dormouse_router.store.database import Database
+from dormouse_router.store.files import SqlFileRows
+from dormouse_router.store.predictions import SqlPredictions
 from dormouse_router.store.responses import SqlResponses
 from dormouse_router.store.sessions import SqlSessions
 from dormouse_router.store.sweep import tend
+from dormouse_router.store.uploads import SqlUploadRows
+from dormouse_router.store.usage import SqlUsage
+from dormouse_router.store.webhooks import SqlWebhooks
 
 log = structlog.get_logger()
 STOP_SECONDS = 6.0
@@ -18,14 +28,26 @@ STOP_SECONDS = 6.0
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str, most_bytes: int) -> AsyncIterator[Keeping]:
-    """What is kept at `url`, prepared and swept in the background. `most_bytes`: of the volume SQLite lies on."""
-    database = Database(url, most_bytes)
+async def opened(settings: Settings) -> AsyncIterator[Keeping]:
+    """What is kept in the database that they name, prepared and swept in the background, with the files beside it."""
+    database = Database(settings.database_url, settings.database_bytes)
     stop = asyncio.Event()
     tending = asyncio.create_task(tend(database, stop))
     tending.add_done_callback(_report)
     try:
-        yield Keeping(SqlResponses(database), SqlSessions(database), lambda: database.trouble)
+        rows = Rows(SqlFileRows(database), SqlUploadRows(database), SqlBatchRows(database), SqlWorkRows(database))
+        async with open_files(settings, rows) as stored:
+            kept = (SqlResponses(database), SqlSessions(database), stored.files, stored.uploads)
+            yield Keeping(
+                *kept,
+                predictions=SqlPredictions(database),
+                webhooks=SqlWebhooks(database),
+                batches=stored.batches,
+                work=stored.work,
+                accounts=SqlAccounts(database),
+                usage=SqlUsage(database),
+                trouble=lambda: database.trouble or stored.trouble(),
+            )
     finally:
         stop.set()
         await asyncio.wait([tending], timeout=STOP_SECONDS)

@@ -10,7 +10,7 @@ from sqlalchemy import Table, delete, select
 
 from dormouse_router.request import Refusal
 from dormouse_router.store.database import Database
-from dormouse_router.store.tables import metadata
+from dormouse_router.store.tables import OWN_SWEEP, metadata
 
 BATCH = 500
 EVERY = 60.0
@@ -18,8 +18,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 
 
 def expiring() -> list[Table]:
-    """The tables whose rows expire: those with a column of that name."""
-    return [table for table in metadata.sorted_tables if "expires_at" in table.c]
+    """The tables whose rows expire: those with a column of that name, but for those whose rows take more with them."""
+    return [table for table in metadata.sorted_tables if "expires_at" in table.c and table.info != OWN_SWEEP]
 
 
 async def sweep(database: Database, now: float, batch: int = BATCH) -> int:

@@ -1,12 +1,15 @@
 """Insert or update in one statement: SQLite and PostgreSQL say it alike, SQLAlchemy in two classes."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Executable
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 
 def upsert(
@@ -17,9 +20,17 @@ def upsert(
     where: ColumnElement[bool] | None = None,
 ) -> Executable:
     """Insert `values`; where the primary key is there already, set `replaced`, if `where` holds for the row."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     return (
-        insert(table)
+        inserting(connection, table)
         .values(values)
         .on_conflict_do_update(index_elements=[*table.primary_key], set_=replaced, where=where)
     )
+
+
+def inserting(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """An insert into the table that knows `on_conflict_do_update`."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # whoever has SQLite does without
+
+    return postgresql.insert(table)

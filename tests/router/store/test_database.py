@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from dormouse_router.keeping import StoredResponse
@@ -16,6 +17,7 @@ from dormouse_router.request import Refusal
 from dormouse_router.settings import Settings
 from dormouse_router.store import open_store
 from dormouse_router.store.database import Database
+from dormouse_router.store.migrate import config, newest
 from dormouse_router.store.responses import SqlResponses
 from dormouse_router.store.sessions import SqlSessions
 from dormouse_router.store.sweep import sweep
@@ -39,6 +41,10 @@ async def test_the_migrations_make_just_the_tables_of_the_metadata(new_url: NewU
     async with database.reading() as connection:
         assert await connection.run_sync(compared) == []
     await database.close()
+
+
+def test_the_newest_migration_is_known_by_the_name_of_its_file() -> None:
+    assert newest() == ScriptDirectory.from_config(config()).get_current_head()
 
 
 async def test_rows_outlive_the_router(new_url: NewUrl) -> None:
@@ -194,7 +200,7 @@ async def test_memory_is_only_taken_when_asked_for() -> None:
         ("DORMOUSE_DATABASE_URL", "/var/lib/router.db"),
         ("DORMOUSE_SESSIONS", "disk"),
         ("DORMOUSE_SESSIONS", "redis://"),
-        ("DORMOUSE_DATABASE_SIZE", "much"),
+        ("DORMOUSE_STORAGE_SIZE", "much"),
     ],
 )
 def test_a_place_that_is_none_is_refused_by_name(name: str, value: str) -> None:
@@ -202,5 +208,7 @@ def test_a_place_that_is_none_is_refused_by_name(name: str, value: str) -> None:
         Settings.from_env({name: value})
     assert Settings.from_env({"DORMOUSE_SESSIONS": "redis://h:1/0"}).sessions == "redis://h:1/0"
     assert Settings.from_env({"DORMOUSE_DATABASE_URL": "memory"}).database_url == "memory"
-    sizes = [Settings.from_env({"DORMOUSE_DATABASE_SIZE": size}).database_bytes for size in ("1.5Gi", "2G", "512")]
+    alone = {"DORMOUSE_FILES": "s3://bucket"}
+    given = [alone | {"DORMOUSE_STORAGE_SIZE": size} for size in ("1.5Gi", "2G", "512")]
+    sizes = [Settings.from_env(env).database_bytes for env in given]
     assert sizes == [1610612736, 2_000_000_000, 512]

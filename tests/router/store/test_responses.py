@@ -1,33 +1,17 @@
 """Responses: kept, replaced, followed, expired, and nobody else's; in memory, SQLite and PostgreSQL alike."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dormouse_router.keeping import MAX_CHAIN, Responses, StoredResponse
-from dormouse_router.store.database import Database
 from dormouse_router.store.memory import MemoryResponses
 from dormouse_router.store.responses import SqlResponses
-from tests.router.store.conftest import SLOW
-from tests.router.store.servers import Postgres
+from tests.router.store.conftest import NOW, SLOW, Clock, prepared
 
-NOW = 1_700_000_000.0
 ONE = StoredResponse("resp_1", "ann", None, NOW, b'{"id":"resp_1"}', b"[]")
-
-
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=["memory", "sqlite", SLOW])
@@ -35,15 +19,7 @@ async def responses(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
     if request.param == "memory":
         yield MemoryResponses(clock)
         return
-    async with AsyncExitStack() as stack:
-        if request.param == "sqlite":
-            url = f"sqlite:///{tmp_path}/one.db"
-        else:
-            server: Postgres = request.getfixturevalue("postgres")
-            url = await server.new_database()
-        database = Database(url)
-        stack.push_async_callback(database.close)
-        await database.prepare()
+    async with prepared(request, tmp_path) as database:
         yield SqlResponses(database, clock)
 
 
