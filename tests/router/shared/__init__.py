@@ -1,0 +1,1 @@
+"""Two routers, as the processes they are, over one PostgreSQL and one Redis."""
