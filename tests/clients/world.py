@@ -1,20 +1,30 @@
 """A router with models of every kind, in a thread of its own, so that clients that block can call it.
 
-Played are the API server (in memory), the operator (wakes what is wanted, pulls what is created) and the engines.
+Played are the API server (in memory), the operator (wakes what is wanted, pulls what is created), the engines and the
+worker (one line after the other).
 Nothing of the router itself is.
 """
 
 import asyncio
 import contextlib
+import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
+
+import httpx
 
 from dormouse_api.lease import Wish
 from dormouse_api.names import runtime_name
 from dormouse_router.cluster import Object, Resource
+from dormouse_router.store import open_store
 from tests.engine.engine import Engine, scripted
+from tests.router.batch.runner import Runner
+from tests.router.batch.runner import running as at_work
 from tests.router.dialects.records import condition, known_status, model
 from tests.router.fakecluster import FakeCluster
 from tests.router.fakes import SETTINGS, Stage, slice_of, until
@@ -57,8 +67,9 @@ class Played(FakeCluster):
         with contextlib.suppress(KeyError):
             self.remove(Resource.SLICES, namespace, f"{name}-{self._engines[name].port}")
 
-    async def create_model(self, namespace: str, name: str, spec: Object) -> None:
-        await super().create_model(namespace, name, spec)
+    async def create_model(self, meta: Object, spec: Object, *, dry_run: bool = False) -> None:
+        await super().create_model(meta, spec, dry_run=dry_run)
+        namespace, name = meta["namespace"], meta["name"]
         task = asyncio.create_task(self._pull(namespace, name))
         self._pulls.add(task)
         task.add_done_callback(self._pulls.discard)
@@ -85,8 +96,11 @@ class Played(FakeCluster):
 class World:
     """The running router. What a test does to the cluster it does through `call`, in the router's own thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, stage: Stage, engines: dict[str, Engine]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stage: Stage, engines: dict[str, Engine], hands: Runner, database: Path
+    ) -> None:
         self._loop, self._stage, self._engines = loop, stage, engines
+        self._hands, self._database = hands, database
         self.url = stage.url
         self.openai = f"{stage.url}/v1"
 
@@ -117,6 +131,31 @@ class World:
         """What the model's engine was asked, oldest first."""
         return self.call(lambda: list(self._engines[name].api.requests))
 
+    @contextlib.contextmanager
+    def no_hands(self) -> Iterator[None]:
+        """Nobody works on batches; what is under way was ended before."""
+        self._hands.resting = True
+        self.call_in_loop(self._hands.at_rest())
+        try:
+            yield
+        finally:
+            self._hands.resting = False
+
+    def call_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which runs in the router's thread."""
+        return _result(self._loop, work)
+
+    def validate(self) -> None:
+        """The oldest batch that waits for it."""
+        self.call_in_loop(self._hands.step())
+
+    def ages(self, batch: str, seconds: float) -> None:
+        """As if it had been made so long ago."""
+        with contextlib.closing(sqlite3.connect(self._database, timeout=DEADLINE)) as database:
+            words = "UPDATE batches SET created_at = created_at - ?, window_ends = window_ends - ? WHERE id = ?"
+            database.execute(words, (seconds, seconds, batch))
+            database.commit()
+
 
 @contextlib.contextmanager
 def world() -> Iterator[World]:
@@ -144,7 +183,11 @@ async def _open(loop: asyncio.AbstractEventLoop, stack: contextlib.AsyncExitStac
     def start(name: str) -> Awaitable[Engine]:
         return stack.enter_async_context(scripted(name))
 
-    stage = Stage(SETTINGS, Played(engines, start))
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dormouse-clients-")))
+    database = folder / "router.db"
+    settings = replace(SETTINGS, database_url=f"sqlite:///{database}", files=f"file://{folder}/files")
+    keeping = await stack.enter_async_context(open_store(settings))
+    stage = Stage(settings, Played(engines, start), keeping)
     _furnish(stage, engines)
     running = asyncio.create_task(stage.router.run(stage.stop))
 
@@ -154,7 +197,11 @@ async def _open(loop: asyncio.AbstractEventLoop, stack: contextlib.AsyncExitStac
 
     stack.push_async_callback(end)
     await until(lambda: stage.router.unready() is None and stage.endpoints(CHAT) > 0)
-    return World(loop, stage, engines)
+    client = await stack.enter_async_context(httpx.AsyncClient(base_url=stage.url, timeout=DEADLINE))
+    assert keeping.work is not None
+    hands = Runner(keeping.work, client, settings)
+    await stack.enter_async_context(at_work(hands))
+    return World(loop, stage, engines, hands, database)
 
 
 def _furnish(stage: Stage, engines: dict[str, Engine]) -> None:

@@ -4,6 +4,9 @@ from typing import Any
 
 import msgspec
 
+USAGE = {"include_usage": True, "continuous_usage_stats": True}
+"""A stream's options: its usage so far in every event, so that one that is given up is counted as well."""
+
 
 class FunctionDelta(msgspec.Struct):
     name: str | None = None

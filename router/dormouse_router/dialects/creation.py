@@ -6,9 +6,12 @@ The name is derived from the source alone, so two routers asked the same thing c
 import re
 from dataclasses import dataclass
 
-from dormouse_api.model import SOURCE_PATTERN, InferenceModelSpec, Quantization, SecretRef, Source
+from dormouse_api.model import InferenceModelSpec, Quantization
 from dormouse_api.names import MAX_MODEL_NAME, digest
+from dormouse_api.source import SOURCE_PATTERN, CredentialsRef, SecretRef, Source
 
+NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{MAX_MODEL_NAME - 2}}}[a-z0-9])?")
+"""A metadata.name of a model."""
 _SOURCE = re.compile(SOURCE_PATTERN)
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
@@ -85,10 +88,17 @@ def wanted(
         raise ValueError(f'revision "{revision}" is not a branch, tag or commit')
     kind = quantization(quantize) if quantize is not None else Quantization.AUTO
     variant = "-".join(filter(None, (revision, kind.value if kind is not Quantization.AUTO else "")))
-    where = (
-        Source(uri=uri, revision=revision, token_secret_ref=token)
-        if revision
-        else Source(uri=uri, token_secret_ref=token)
-    )
+    where = _source(uri, token).model_copy(update={"revision": revision} if revision else {})
     aliases = [alias] if alias and _ALIAS.fullmatch(alias) else None
     return Wanted(object_name(uri, variant), InferenceModelSpec(source=where, quantization=kind, aliases=aliases))
+
+
+def _source(uri: str, secret: SecretRef | None) -> Source:
+    """The source with the Secret where its kind has it. ValueError where it has none."""
+    if secret is None:
+        return Source(uri=uri)
+    if uri.startswith("s3://"):
+        return Source(uri=uri, credentials_secret_ref=CredentialsRef(name=secret.name))
+    if uri.startswith("hf://"):
+        return Source(uri=uri, token_secret_ref=secret)
+    raise ValueError("token_secret is for hf:// and s3:// sources: leave it out, a claim needs none")

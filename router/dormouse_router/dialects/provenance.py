@@ -16,8 +16,8 @@ _known: dict[str, Told] = {}
 def tell(request: Request, record: Record, hold_seconds: float | None = None) -> None:
     """Let whatever is answered say that it is of `record`, and how long the call waited, where that is known."""
     known = _known.get(record.version)
-    if record.taken is not None:  # such a record is made for a single call
-        lines = header_lines((*_origin(record), *record.taken.headers))
+    if record.taken is not None or record.adapter is not None:  # not the one that the version stands for
+        lines = header_lines((*_origin(record), *(record.taken.headers if record.taken is not None else ())))
     else:
         if known is None or known[0] is not record:
             known = _remember(record)
@@ -46,6 +46,8 @@ def _origin(record: Record) -> list[tuple[bytes, bytes]]:
         (b"x-dormouse-model", record.full_name.encode()),
         (b"x-dormouse-quantization", record.quantization.encode()),
     ]
+    if record.adapter is not None:
+        headers.append((b"x-dormouse-adapter", record.adapter.encode()))
     if status.commit:
         headers.append((b"x-dormouse-commit", status.commit.encode()))
     if status.engine is not None:

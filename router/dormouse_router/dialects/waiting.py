@@ -9,10 +9,8 @@ from math import isfinite
 from dormouse_api.model import WaitComments
 from dormouse_router.catalog.record import Record
 from dormouse_router.gateway import Waiting
-from dormouse_router.request import Refusal, Request
+from dormouse_router.request import HOLD, Refusal, Request
 
-HOLD = b"x-dormouse-hold-seconds"
-"""Most seconds this request shall be held; 0: begin the wake and say at once that the model is not awake."""
 COMMENTS = b"x-dormouse-comments"
 """`on` or `off`: whether this request's stream is told how the wake goes."""
 

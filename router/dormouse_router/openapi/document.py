@@ -12,8 +12,12 @@ from typing import Any
 import msgspec
 
 from dormouse_router.openapi import (
+    access,
     anthropic,
+    batches,
+    files,
     headers,
+    models,
     native,
     native_schemas,
     ollama,
@@ -22,18 +26,27 @@ from dormouse_router.openapi import (
     openai_more,
     openai_schemas,
     pages,
+    replicate,
     responses,
+    security,
+    usage,
 )
 from dormouse_router.openapi.examples import EXAMPLES
 from dormouse_router.openapi.parts import DONE, EVENTS, JSON, STRING, Answer, Operation, Schema, any_of, obj, ref
 
 OPERATIONS: tuple[Operation, ...] = (
     *openai.OPERATIONS,
+    *models.OPERATIONS,
     *responses.OPERATIONS,
+    *files.OPERATIONS,
+    *batches.OPERATIONS,
+    *usage.OPERATIONS,
     *openai_more.OPERATIONS,
     *ollama.OPERATIONS,
     *anthropic.OPERATIONS,
+    *replicate.OPERATIONS,
     *native.OPERATIONS,
+    *access.OPERATIONS,
     *pages.OPERATIONS,
 )
 _ABOUT = (
@@ -46,21 +59,30 @@ _ABOUT = (
 
 
 @functools.cache
-def encoded() -> bytes:
-    """The document as it is served."""
-    return msgspec.json.encode(document())
+def encoded(asked: bool = False) -> bytes:
+    """The document as it is served; `asked`: where it is asked who calls."""
+    return msgspec.json.encode(document(asked))
 
 
-def document() -> dict[str, Any]:
-    """The whole document. KeyError where an operation names what is nowhere."""
+def document(asked: bool = False) -> dict[str, Any]:
+    """The whole document. KeyError where an operation names what is nowhere, or has no line in the table of routes."""
     families = {operation.family.tag: operation.family for operation in OPERATIONS}
     schemas = _schemas()
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Dormouse", "version": "v1", "description": _ABOUT},
+        "info": {
+            "title": "Dormouse",
+            "version": "v1",
+            "description": f"{_ABOUT} {security.ASKED if asked else security.OPEN}",
+        },
         "tags": [{"name": family.tag, "description": family.about} for family in families.values()],
-        "paths": _paths(schemas),
-        "components": {"schemas": schemas, "parameters": headers.PARAMETERS, "headers": headers.HEADERS},
+        "paths": _paths(schemas, asked),
+        "components": {
+            "schemas": schemas,
+            "parameters": headers.PARAMETERS,
+            "headers": headers.HEADERS,
+            "securitySchemes": security.SCHEMES,
+        },
     }
 
 
@@ -68,21 +90,32 @@ def _schemas() -> dict[str, Schema]:
     parts = (
         openai_schemas.requests(),
         openai_schemas.ANSWERS,
+        models.requests(),
+        models.ANSWERS,
         openai_more.requests(),
         openai_more.ANSWERS,
         responses.requests(),
         responses.ANSWERS,
+        files.requests(),
+        files.ANSWERS,
+        batches.requests(),
+        batches.ANSWERS,
+        usage.ANSWERS,
         ollama_schemas.requests(),
         ollama_schemas.ANSWERS,
         anthropic.requests(),
         anthropic.ANSWERS,
+        replicate.requests(),
+        replicate.ANSWERS,
         native_schemas.requests(),
         native_schemas.ANSWERS,
+        access.requests(),
+        access.ANSWERS,
     )
     return {name: schema for part in parts for name, schema in part.items()}
 
 
-def _paths(schemas: dict[str, Schema]) -> dict[str, dict[str, Any]]:
+def _paths(schemas: dict[str, Schema], asked: bool) -> dict[str, dict[str, Any]]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         methods = paths.setdefault(operation.path, {})
@@ -90,6 +123,8 @@ def _paths(schemas: dict[str, Schema]) -> dict[str, dict[str, Any]]:
             if method in methods:
                 raise ValueError(f"{method} {operation.path} is described twice")
             methods[method] = _operation(operation, method, schemas)
+            if asked:
+                methods[method]["security"] = security.of(method, operation.path)
     return paths
 
 
@@ -153,6 +188,8 @@ def _header(name: str) -> Schema:
 def _content(media: str, schema: Schema) -> dict[str, Any]:
     if media != EVENTS:
         return {"schema": schema}
+    if schema == STRING:  # text, as it is
+        return {"schema": obj({"data": STRING}, {"event": STRING, "id": STRING}, "One event of the stream.")}
     first, *others = schema.get("anyOf", [schema])
     data = _inside(others[0]) if first == DONE else _inside(schema)
     if first == DONE:

@@ -69,6 +69,11 @@ EXAMPLES: dict[str, dict[str, Body]] = {
         "streamed": {"model": CHAT, "prompt": "Say hi.", **_EVENTS},
         "with a history": {"model": CHAT, "prompt": "And of Germany?", "session_id": "mine"},
     },
+    "ReplicateCreateRequest": {
+        "a text": {"version": CHAT, "input": {"prompt": "What is the capital of France?"}},
+        "a turn": {"model": CHAT, "input": {"messages": _HI, "max_tokens": 16}},
+    },
+    "ReplicateRotateRequest": {"at once": {"expires_in": 0}},
     "NativePullRequest": {"from the hub": {"model": "org/name", "quantize": "q4"}},
 }
 """By the component schema of the body."""

@@ -27,6 +27,9 @@ PARAMETERS: dict[str, Schema] = {
         STRING,
     ),
     "request-id": _header("x-request-id", "Your id of this request: the answer carries it.", STRING),
+    "idempotency-key": _header(
+        "idempotency-key", "Your name of this request: sent again with the same, it makes nothing again.", STRING
+    ),
     "anthropic-version": _header(
         "anthropic-version", "Sent by Anthropic's clients; any is taken. Makes lists of models Anthropic's.", STRING
     ),
@@ -79,6 +82,7 @@ STATUSES = {
     409: "It is in use, exists already, or was changed meanwhile.",
     413: "The body is larger than this route takes.",
     415: "The body is compressed in another way than gzip, or of another type than this route takes.",
+    416: "The file has none of the bytes that are asked for.",
     422: "The engine does not take the request: its own words say why.",
     429: "Too many calls wait for this model already: try again after `retry-after`.",
     499: "The call was cancelled.",
@@ -87,6 +91,7 @@ STATUSES = {
     502: "The engine died before it had answered, or could not be reached.",
     503: "The model did not wake in time or cannot be served, or the router is full or stopping: the message says.",
     504: "The engine said nothing for too long.",
+    507: "The file store is full.",
 }
 RETRYABLE = (429, 502, 503)
 """Refusals that may say when to try again."""

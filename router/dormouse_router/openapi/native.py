@@ -114,6 +114,25 @@ OPERATIONS: tuple[Operation, ...] = (
         (*headers.READ, 400, 404, 409, 503),
         own=(_NAME,),
     ),
+    Operation(
+        FAMILY,
+        "post",
+        "/models/{name}/predict",
+        "Predict",
+        {
+            200: Answer(
+                "The output, or with `stream` its pieces as events; an error after the first one is the last event.",
+                {JSON: ref("NativePrediction"), EVENTS: ref("NativePredictionEvent")},
+                headers.PROVENANCE,
+            )
+        },
+        (*headers.CALLS, 422),
+        "For models with Python of their own (RuntimeProfile spec.custom). What they take is the `input_schema` of "
+        "GET /models/{name}; an input that does not fit is a 422 that says where.",
+        "NativePredictRequest",
+        headers.STREAMED,
+        own=(_NAME,),
+    ),
     _read("/status", "Show engines, models, failures and configuration", "NativeStatus"),
     _read("/health", "Say whether all is well", "NativeHealth"),
     _read("/diag", "Collect what a bug report should hold", "NativeDiag"),

@@ -1,9 +1,11 @@
 """The native API's objects: what its routes take and give. Requests come from the structs of its dialect."""
 
 from dormouse_router.dialects.native import chat_requests as chat
+from dormouse_router.dialects.native import predict
 from dormouse_router.dialects.native import requests as wire
 from dormouse_router.openapi.derive import components, overlay
 from dormouse_router.openapi.parts import (
+    ANY,
     BOOLEAN,
     COUNT,
     NUMBER,
@@ -23,7 +25,7 @@ from dormouse_router.openapi.parts import (
 
 
 def requests() -> dict[str, Schema]:
-    made = components("Native", wire.PullRequest, chat.ChatRequest)
+    made = components("Native", wire.PullRequest, chat.ChatRequest, predict.PredictRequest)
     source: Schema = {"description": "`org/name` of the hub, or a URI such as `hf://org/name`."}
     ranges: dict[str, Schema] = {
         name: {"minimum": least, "maximum": most} for name, (least, most) in chat.RANGES.items()
@@ -43,6 +45,7 @@ def requests() -> dict[str, Schema]:
         },
     )
     made["NativeChatRequest"]["required"] = ["model"]
+    made["NativePredictRequest"]["required"] = ["input"]
     made["NativePullRequest"]["anyOf"] = [
         {"properties": {field: {"type": "string", "minLength": 1}}, "required": [field]}
         for field in ("model", "source")
@@ -163,6 +166,12 @@ ANSWERS: dict[str, Schema] = {
     "NativeJobs": obj({"jobs": arr(ref("NativeJob")), "has_more": BOOLEAN}),
     "NativeModels": obj({"models": arr(obj(_MODEL)), "routes": arr(_ROUTE)}),
     "NativeModel": any_of(obj({**_MODEL, "scaling": OBJECT, "conditions": arr(OBJECT), "starts": arr(OBJECT)}), _ROUTE),
+    "NativePrediction": obj({"output": ANY}, {"model": STRING, "seconds": NUMBER}),
+    "NativePredictionEvent": any_of(
+        obj({"output": ANY}),
+        obj({"done": const(True)}, {"seconds": NUMBER, "list": BOOLEAN}),
+        obj({"error": STRING, "status": COUNT}),
+    ),
     "NativeReload": obj(
         {"model": STRING, "namespace": STRING, "watch": STRING, "status": STRING, "message": STRING},
         {"requested_at": STRING, "in_flight": COUNT},

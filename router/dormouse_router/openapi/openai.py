@@ -1,7 +1,5 @@
 """OpenAI's routes."""
 
-from dataclasses import replace
-
 from dormouse_router.openapi import headers
 from dormouse_router.openapi.parts import (
     EVENTS,
@@ -9,7 +7,6 @@ from dormouse_router.openapi.parts import (
     Answer,
     Family,
     Operation,
-    any_of,
     ended,
     path_parameter,
     ref,
@@ -23,9 +20,7 @@ FAMILY = Family(
     "OpenAIError",
 )
 PASSED = said({}, "Passed on to the engine as it is.")
-_EITHER = replace(FAMILY, error="ModelError")
-"""Whose error it is, the header `anthropic-version` decides."""
-_NAME = path_parameter(
+NAME = path_parameter(
     "name", "A name of the model. It may hold slashes, escaped (%2F) or not.", {"type": "string", "minLength": 1}
 )
 _WHOLE = "The whole answer, or with `stream` its events; an error after the first one is the last event."
@@ -41,7 +36,7 @@ def _call(path: str, summary: str, body: str, answer: str, event: str = "") -> O
 def _none_stored() -> tuple[Operation, ...]:
     """Chat completions are not kept."""
     one, refusals = "/v1/chat/completions/{name}", (*headers.READ, 404)
-    ways = (("get", "/v1/chat/completions", ()), *((method, one, (_NAME,)) for method in ("get", "post", "delete")))
+    ways = (("get", "/v1/chat/completions", ()), *((method, one, (NAME,)) for method in ("get", "post", "delete")))
     text = "Refused: chat completions are not stored"
     return tuple(Operation(FAMILY, method, path, text, {}, refusals, own=own) for method, path, own in ways)
 
@@ -50,36 +45,5 @@ OPERATIONS: tuple[Operation, ...] = (
     _call("/v1/chat/completions", "Chat", "OpenAIChat", "OpenAIChatAnswer", "OpenAIChatChunk"),
     _call("/v1/completions", "Complete a text", "OpenAICompletion", "OpenAICompletionAnswer", "OpenAICompletionChunk"),
     _call("/v1/embeddings", "Embed texts", "OpenAIEmbedding", "OpenAIEmbeddings"),
-    Operation(
-        _EITHER,
-        "get",
-        "/v1/models",
-        "List models and routes",
-        {200: Answer("All of them.", {JSON: any_of(ref("OpenAIModels"), ref("AnthropicModels"))})},
-        headers.READ,
-        "Asleep or awake: listing wakes nothing. With the header `anthropic-version` the list is Anthropic's.",
-        parameters=("anthropic-version",),
-        head=True,
-    ),
-    Operation(
-        _EITHER,
-        "get",
-        "/v1/models/{name}",
-        "Show a model",
-        {200: Answer("It.", {JSON: any_of(ref("OpenAIModel"), ref("AnthropicModel"))})},
-        (*headers.READ, 404, 503),
-        parameters=("anthropic-version",),
-        own=(_NAME,),
-        head=True,
-    ),
-    Operation(
-        FAMILY,
-        "delete",
-        "/v1/models/{name}",
-        "Delete a model or a route",
-        {200: Answer("It is gone, and a model's weights with it.", {JSON: ref("OpenAIDeleted")})},
-        (*headers.READ, 404, 409, 503),
-        own=(_NAME,),
-    ),
     *_none_stored(),
 )

@@ -36,7 +36,8 @@ def requests() -> dict[str, Schema]:
         {"required": list(pair)}
         for pair in (("queries", "documents"), ("queries", "items"), ("text_1", "text_2"), ("data_1", "data_2"))
     ]
-    drawn = dict.fromkeys(("size", "quality", "response_format", "seed"), PASSED)
+    drawn = dict.fromkeys(("size", "quality", "response_format", "output_format", "seed", "steps"), PASSED)
+    drawn |= dict.fromkeys(("guidance_scale", "negative_prompt"), PASSED)
     passed_on(made, "OpenAIImages", drawn)
     passed_on(made, "OpenAISpeech", dict.fromkeys(("voice", "response_format", "speed"), PASSED))
     made["OpenAIAudioForm"] = obj(
@@ -85,6 +86,7 @@ _HEARD = Answer(
     headers.PROVENANCE,
 )
 _DRAWN = Answer("The pictures.", {JSON: ref("OpenAIPictures")}, headers.PROVENANCE)
+_PICTURES: dict[str, Schema] = {JSON: ref("OpenAIPictures"), EVENTS: any_of(OBJECT, ref("OpenAIError"))}
 _ONLY = "A model whose engine cannot is a 400 that says what it can."
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -93,7 +95,17 @@ OPERATIONS: tuple[Operation, ...] = (
     _call("/v2/rerank", "Rank documents by a query (another path)", "OpenAIRerank", "OpenAIRanks"),
     _call("/v1/score", "Score pairs of texts", "OpenAIScore", "OpenAIScores", _ONLY),
     _call("/score", "Score pairs of texts (another path)", "OpenAIScore", "OpenAIScores"),
-    _call("/v1/images/generations", "Draw pictures", "OpenAIImages", "OpenAIPictures", _ONLY),
+    Operation(
+        FAMILY,
+        "post",
+        "/v1/images/generations",
+        "Draw pictures",
+        {200: Answer("The pictures; with `stream` an event for each.", _PICTURES, headers.PROVENANCE)},
+        (*headers.CALLS, 422),
+        _ONLY,
+        "OpenAIImages",
+        headers.CALL,
+    ),
     Operation(
         FAMILY,
         "post",

@@ -158,10 +158,4 @@ ANSWERS: dict[str, Schema] = {
         },
         {"id": STRING, "created": INTEGER, "usage": ref("OpenAIUsage")},
     ),
-    "OpenAIModel": obj(
-        {"id": STRING, "object": const("model"), "created": INTEGER, "owned_by": STRING},
-        {"max_model_len": said(COUNT, "Tokens of the context."), "context_length": COUNT, "capabilities": arr(STRING)},
-    ),
-    "OpenAIDeleted": obj({"id": STRING, "object": const("model"), "deleted": const(True)}),
-    "OpenAIModels": obj({"object": const("list"), "data": arr(ref("OpenAIModel"))}),
 }

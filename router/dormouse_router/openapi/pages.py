@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.responses import FileResponse, Response
 
+from dormouse_router.caller import current
 from dormouse_router.openapi import headers
 from dormouse_router.openapi.parts import JSON, OBJECT, STRING, Answer, Family, Operation, path_parameter
 from dormouse_router.request import Refusal
@@ -63,7 +64,8 @@ async def _document() -> Response:
     # imported when somebody asks: a router that nobody asks does not keep the document
     from dormouse_router.openapi.document import encoded
 
-    return Response(encoded(), media_type=JSON)
+    # whoever is asked who they are has a caller here, if only nobody's
+    return Response(encoded(current() is not None), media_type=JSON)
 
 
 async def _page() -> Response:

@@ -55,10 +55,25 @@ async def test_the_document_is_served_whole(world: Stage, client: httpx.AsyncCli
 async def test_a_method_that_a_path_has_not_is_told_those_it_has(world: Stage, client: httpx.AsyncClient) -> None:
     for path, allowed in (
         ("/v1/chat/completions", "GET, POST"),
-        ("/v1/models", "GET, HEAD"),
-        ("/v1/models/org/name", "DELETE, GET, HEAD"),
+        ("/v1/models", "GET, HEAD, POST"),
+        ("/v1/models/org/name", "DELETE, GET, HEAD, PATCH"),
         ("/api/chat", "POST"),
         ("/models/org/name/reload", "POST"),
+        ("/models/org/name/predict", "POST"),
     ):
         answer = await client.put(path)
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed), path
+
+
+async def test_what_refuses_a_body_for_its_bytes_speaks_the_dialect_of_its_path(
+    world: Stage, client: httpx.AsyncClient
+) -> None:
+    for path, media in (
+        ("/v1/chat/completions", "application/json"),
+        ("/v1/predictions", "application/problem+json"),
+        ("/v1/models/org/name/predictions", "application/problem+json"),
+        ("/v1/deployments/org/name/predictions", "application/problem+json"),
+        ("/models/org/name/predict", "application/json"),
+    ):
+        answer = await client.post(path, content=b'{"a": "\xff"}')
+        assert (answer.status_code, answer.headers["content-type"]) == (400, media), path

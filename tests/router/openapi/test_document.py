@@ -19,6 +19,7 @@ Route = tuple[str, str]
 def mounted(app: App) -> set[Route]:
     """Method and path of everything a client may call, as the document writes paths."""
     hot = {("post", path) for dialect in app.dialects for path in (*dialect.posts, *dialect.starts, *dialect.forms)}
+    hot |= {("post", f"{before}{{name}}{after}") for dialect in app.dialects for before, after in dialect.named}
     rest = {
         (method.lower(), re.sub(r":path}", "}", route.path)) for route in app.routes for method in route.methods or ()
     }
@@ -83,6 +84,20 @@ def test_every_operation_says_what_may_come() -> None:
 def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for methods in document()["paths"].values() for operation in methods.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_who_may_call_is_told_where_it_is_asked() -> None:
+    """From the same table that decides."""
+    operations = {(m, p): o for p, methods in document(asked=True)["paths"].items() for m, o in methods.items()}
+    assert operations["get", "/health"]["security"] == []
+    assert operations["post", "/v1/chat/completions"]["security"] == [{"key": ["user"]}, {"keyInHeader": ["user"]}]
+    assert operations["head", "/api/blobs/{digest}"]["security"][0] == {"key": ["operator"]}
+    schemes = document(asked=True)["components"]["securitySchemes"]
+    named = {name for operation in operations.values() for needed in operation["security"] for name in needed}
+    assert named == set(schemes)
+    plain = document()
+    assert not any("security" in operation for methods in plain["paths"].values() for operation in methods.values())
+    assert "lets everybody in" in plain["info"]["description"]
 
 
 def test_it_is_encoded_once() -> None:

@@ -1,16 +1,19 @@
 """A router that can answer everything: models that are awake, one that wakes when it is called, a route, a pull."""
 
 import contextlib
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Any
 
 from dormouse_api.lease import Wish
 from dormouse_api.names import LABEL_MODEL, runtime_name
 from dormouse_router.cluster import Object, Resource
+from dormouse_router.store import open_store
 from tests.engine.engine import scripted
 from tests.router.dialects.records import known_status, model
-from tests.router.fakes import FakeCluster, Stage, slice_of, stage, until
+from tests.router.fakes import SETTINGS, FakeCluster, Stage, slice_of, stage, until
 
 CHAT, VECTORS, SLEEPING, ROUTE = "tiny", "vectors", "drowsy", "both"
 ALL_ABILITIES = ["completion", "tools", "thinking", "insert", "vision", "embedding", "audio", "speech", "image"]
@@ -28,8 +31,9 @@ class Obliging(FakeCluster):
         not know: 404."""
         self.on_lease_write = self._rouse
 
-    async def create_model(self, namespace: str, name: str, spec: Object) -> None:
-        await super().create_model(namespace, name, spec)
+    async def create_model(self, meta: Object, spec: Object, *, dry_run: bool = False) -> None:
+        await super().create_model(meta, spec, dry_run=dry_run)
+        namespace, name = meta["namespace"], meta["name"]
         made = model(name, namespace=namespace, status=known_status())
         self.put(Resource.MODELS, made | {"spec": spec})
 
@@ -67,6 +71,9 @@ async def world(aliases: Iterable[str] = (), **settings: Any) -> AsyncIterator[S
             cluster.ports[name] = engine.port
             cluster.offer(name, awake=name != SLEEPING)
         cluster.add_route(ROUTE, (CHAT, 1), (VECTORS, 1))
-        made = await stack.enter_async_context(stage(cluster=cluster, **settings))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dormouse-judge-"))
+        settings |= {"database_url": f"sqlite:///{folder}/one.db", "files": f"file://{folder}/files"}
+        keeping = await stack.enter_async_context(open_store(replace(SETTINGS, **settings)))
+        made = await stack.enter_async_context(stage(keeping, cluster, **settings))
         await until(lambda: made.endpoints(CHAT) == 1 and made.endpoints(VECTORS) == 1)
         yield made

@@ -29,8 +29,8 @@ class _Completion(msgspec.Struct):
 _completion = msgspec.json.Decoder(_Completion).decode
 
 
-def whole(body: bytes, plan: Plan, name: str) -> tuple[bytes, chunks.Usage]:
-    """The message for an answer that was not streamed, and what it took. `name`: as the client wrote it."""
+def whole(body: bytes, plan: Plan, name: str) -> bytes:
+    """The message for an answer that was not streamed. `name`: as the client wrote it."""
     try:
         found = _completion(body)
         choice = found.choices[0]
@@ -38,12 +38,12 @@ def whole(body: bytes, plan: Plan, name: str) -> tuple[bytes, chunks.Usage]:
         raise AnswerError(f"the engine sent an answer that cannot be read: {error}") from error
     if choice.finish_reason in _GIVEN_UP:
         raise AnswerError("the engine gave the answer up: send the request again")
-    used, ident = found.usage or chunks.Usage(), shapes.message_id()
-    message = shapes.message(ident, name, used)
+    ident = shapes.message_id()
+    message = shapes.message(ident, name, found.usage or chunks.Usage())
     message["content"] = content = _content(choice.message, plan, ident)
     called = any(block["type"] == "tool_use" for block in content)
     message["stop_reason"], message["stop_sequence"] = _stop(choice.finish_reason, choice.stop_reason, called)
-    return shapes.whole(message), used
+    return shapes.whole(message)
 
 
 def _content(said: chunks.Delta, plan: Plan, ident: str) -> list[dict[str, Any]]:

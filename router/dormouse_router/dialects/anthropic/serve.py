@@ -9,8 +9,8 @@ from dormouse_router.dialects.anthropic import answer, errors, shapes
 from dormouse_router.dialects.anthropic.requests import CountRequest, MessagesRequest, decode
 from dormouse_router.dialects.anthropic.translate import Plan, count_plan, message_plan
 from dormouse_router.dialects.complaints import room, too_long, with_fix, words_of
-from dormouse_router.dialects.openai.calls import forwarded
 from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.tracecontext import forwarded
 from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.gateway import CHAT, SESSION, TOKENIZE, Call, Gateway, Upstream, UpstreamCut, Waiting
 from dormouse_router.request import Refusal, Reply, Request
@@ -140,12 +140,10 @@ async def _stream(request: Request, upstream: Upstream, stream: answer.Stream) -
             await request.write(out)
     await request.write(stream.finish())
     await request.end()
-    upstream.count(stream.usage.prompt_tokens, stream.usage.completion_tokens or 0)
 
 
 async def _whole(request: Request, upstream: Upstream, plan: Plan, name: str) -> None:
-    body, usage = answer.whole(await upstream.body(), plan, name)
-    upstream.count(usage.prompt_tokens, usage.completion_tokens or 0)
+    body = answer.whole(await upstream.body(), plan, name)
     await _reply(request, body)
 
 

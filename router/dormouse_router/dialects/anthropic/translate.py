@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
+from dormouse_router.dialects import chunks
 from dormouse_router.dialects.anthropic import messages, tools
 from dormouse_router.dialects.anthropic.errors import bad_request
 from dormouse_router.dialects.anthropic.requests import CountRequest, Format, MessagesRequest, Thinking
@@ -59,8 +60,7 @@ def message_plan(request: MessagesRequest, record: Record) -> Plan:
     stream = bool(request.stream)
     body["stream"] = stream
     if stream:
-        # from the first event on, as message_start tells the tokens of the prompt
-        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+        body["stream_options"] = chunks.USAGE  # from the first event on: message_start tells the prompt's tokens
     offered = tools.to_openai(request.tools)
     if offered:
         body["tools"] = offered
@@ -104,7 +104,7 @@ def _conversation(request: CountRequest, record: Record) -> dict[str, Any]:
         raise bad_request(f"model: '{request.model}' only embeds: use POST /v1/embeddings")
     if messages.has_images(talk) and not _can(record, "vision"):
         raise bad_request(f"model: '{request.model}' does not take images: send text, or use another model")
-    body: dict[str, Any] = {"model": record.name, "messages": talk}
+    body: dict[str, Any] = {"model": record.called, "messages": talk}
     last = talk[-1] if talk else {}
     if last.get("role") == "assistant" and not last.get("tool_calls"):
         # the beginning of the answer, which the engine goes on with

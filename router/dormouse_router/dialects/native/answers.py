@@ -6,8 +6,12 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from dormouse_router.caller import Caller
+from dormouse_router.gateway import Gateway
+from dormouse_router.keeping import headers_owner
 from dormouse_router.request import Refusal, Reply
 
 JSON = (b"content-type", b"application/json")
@@ -29,6 +33,11 @@ def bad_request(message: str, param: str | None = None) -> Refusal:
 def answer(fields: dict[str, Any], status: int = 200) -> Response:
     """A whole answer of the application."""
     return Response(msgspec.json.encode(fields), status, media_type="application/json")
+
+
+def caller_of(gateway: Gateway, request: HttpRequest) -> Caller:
+    """Who asks, of what the framework serves."""
+    return gateway.caller(headers_owner(request.headers))
 
 
 def reads(router: APIRouter, path: str, handler: Callable[..., Coroutine[Any, Any, Response]]) -> None:

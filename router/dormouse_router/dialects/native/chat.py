@@ -12,9 +12,9 @@ from dormouse_router.dialects.native.answers import JSON
 from dormouse_router.dialects.native.chat_answer import Answer, event
 from dormouse_router.dialects.native.chat_plan import Plan, chat_plan, shorter, with_history
 from dormouse_router.dialects.native.chat_requests import decode
-from dormouse_router.dialects.ollama.answer import Clock, Times
-from dormouse_router.dialects.openai.calls import forwarded
 from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.timed import Clock, Times
+from dormouse_router.dialects.tracecontext import forwarded
 from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.gateway import CHAT, SESSION, Call, Gateway, Upstream, UpstreamCut, Waiting
 from dormouse_router.keeping import Sessions, request_owner
@@ -154,7 +154,6 @@ async def _relay(request: Request, upstream: Upstream, answer: Answer) -> None:
         raise Refusal(502, f"the answer broke off: {cut}: send the request again", retry_after=1.0) from cut
     except AnswerError as error:
         raise Refusal(error.status, str(error)) from error
-    upstream.count(*answer.tokens)
 
 
 def _late(seconds: float, begun: bool) -> Refusal:

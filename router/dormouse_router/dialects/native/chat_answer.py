@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 
 from dormouse_router.dialects import chunks
-from dormouse_router.dialects.complaints import error_text
-from dormouse_router.dialects.ollama.answer import Clock, Times
 from dormouse_router.dialects.ollama.durations import nanoseconds, timestamp
 from dormouse_router.dialects.ollama.tools import Calls, ToolCall
 from dormouse_router.dialects.thinking import Splitter
-from dormouse_router.dialects.translating import AnswerError, Translation
+from dormouse_router.dialects.timed import Clock, Timed, Times
+from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.keeping import Message
 
 _GIVEN_UP = ("abort", "error")
@@ -25,32 +24,18 @@ def event(fields: dict[str, Any]) -> bytes:
     return b"data: " + _encode(fields) + b"\n\n"
 
 
-class Answer(Translation):
+class Answer(Timed):
     """`feed` it, then `finish` it: the events of a stream, or nothing until the whole answer."""
 
     def __init__(self, name: str, clock: Clock, times: Times, *, stream: bool, tagged: bool) -> None:
         """`tagged`: the model may write its reasoning into its text, between tags."""
-        super().__init__()
-        self._name, self._clock, self._times, self._stream = name, clock, times, stream
+        super().__init__(clock, times)
+        self._name, self._stream = name, stream
         self._splitter = Splitter() if tagged else None
         self._calls = Calls(f"{name}/{times.arrived}")
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._called: list[ToolCall] = []
-        self._usage = chunks.Usage()
-        self._reason: str | None = None
-
-    @property
-    def tokens(self) -> tuple[int, int]:
-        """Tokens of the prompt and of the answer, as the engine told."""
-        return self._usage.prompt_tokens, self._usage.completion_tokens or 0
-
-    def complete(self) -> None:
-        """AnswerError where the engine stopped before it was done."""
-        if self._failure is not None:
-            raise self._failure
-        if self._reason is None:
-            raise AnswerError("the engine ended its answer before it was complete: send the request again")
 
     def kept(self) -> Message:
         """The answer as a message of the history."""
@@ -71,18 +56,6 @@ class Answer(Translation):
         if self._called:
             message["tool_calls"] = self._called
         return _encode({"model": self._name, "created_at": now, "message": message, **end})
-
-    def _event(self, data: bytes) -> bytes:
-        chunk = chunks.decode(data)
-        if chunk.error is not None:
-            raise AnswerError(error_text(chunk.error))
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if not chunk.choices:
-            return b""
-        if self._times.first is None:
-            self._times.first = self._clock.steady()
-        return self._choice(chunk.choices[0])
 
     def _choice(self, choice: chunks.Choice) -> bytes:
         delta, out = choice.delta, b""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
+from dormouse_router.dialects import chunks
 from dormouse_router.dialects.native.answers import bad_request
 from dormouse_router.dialects.native.chat_requests import ChatRequest, in_range
 from dormouse_router.dialects.ollama.durations import keep_alive
@@ -109,7 +110,7 @@ def _from_a_question(history: list[Message], most: int) -> tuple[Message, ...]:
 
 def _parameters(wish: ChatRequest, record: Record, name: str) -> dict[str, Any]:
     """Only what the client set: a route's defaults and the model's own hold for the rest."""
-    body: dict[str, Any] = {"model": record.name, "stream": True, "stream_options": {"include_usage": True}}
+    body: dict[str, Any] = {"model": record.called, "stream": True, "stream_options": chunks.USAGE}
     body |= {field: value for field in _SENT if (value := getattr(wish, field)) is not None}
     if wish.temperature is not None:
         body["temperature"] = wish.temperature

@@ -30,6 +30,7 @@ def reading(found: Reading) -> dict[str, Any]:
                 "memory_total_bytes": each.memory_total,
                 "utilization": each.utilization,
                 "temperature_celsius": each.temperature,
+                "warnings": each.warnings,
             }
             for each in found.accelerators
         ],

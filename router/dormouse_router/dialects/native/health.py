@@ -35,6 +35,11 @@ def reasons(seen: Picture) -> list[str]:
     why = [f"this router takes no calls now: {unready}"] if unready else []
     if not seen.keeps:
         why.append("what is kept between requests (responses, sessions) cannot be reached: the router's log says why")
+    if seen.unattended:
+        why.append(
+            f"no worker was heard of for a minute, and {seen.unattended} batches wait for one: start it, or look into "
+            "its log"
+        )
     why += [
         f"the watch of {watch.resource} broke off, so what is told of them may be old: {watch.error}"
         for watch in seen.insight.watches()

@@ -82,7 +82,7 @@ def status(record: Record) -> str:
         return SUCCEEDED
     if record.failed:
         return RETRYING if record.reason in PULL_FAILURES - PERMANENT else FAILED
-    return QUEUED if record.reason == Reason.PENDING else RUNNING
+    return QUEUED if record.reason in (Reason.PENDING, Reason.QUEUED) else RUNNING
 
 
 def job(record: Record) -> dict[str, Any]:

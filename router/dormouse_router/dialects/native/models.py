@@ -9,6 +9,7 @@ from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dataplane.estimate import Moment, remaining
 from dormouse_router.dialects.native.jobs import job_id
+from dormouse_router.dialects.replicate.described import declared
 from dormouse_router.insight import Traffic
 
 AWAKE, WAKING, ASLEEP, PREPARING, FAILED = "awake", "waking", "asleep", "preparing", "failed"
@@ -98,6 +99,7 @@ def details(record: Record, awake: bool, traffic: Traffic, now: float) -> dict[s
             {"backend": a.engine, "reason": a.reason, "message": a.message}
             for a in (status.engine.attempts if status.engine else None) or ()
         ],
+        "input_schema": declared(record),
         "starts": [{"at": s.at, "seconds": s.seconds, "backend": s.engine} for s in status.cold_starts or ()],
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dormouse_router.catalog.record import Record
-from dormouse_router.insight import Insight, Reading
+from dormouse_router.insight import Insight, PassedOver, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +12,15 @@ class Picture:
     """The models and the router at `now` (seconds since the epoch)."""
 
     models: Sequence[tuple[Record, bool]]
-    """Every model, newest first, and whether it is awake."""
+    """Every model that the caller sees, newest first, and whether it is awake."""
     engines: Sequence[Reading]
+    passed_over: Sequence[PassedOver]
     insight: Insight
     now: float
     keeps: bool = True
     """Whether something can be kept between requests now."""
+    unattended: int = 0
+    """How many batches wait, because no worker was heard of lately."""
 
     @property
     def failed(self) -> list[Record]:

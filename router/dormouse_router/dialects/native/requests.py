@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from dormouse_api.model import Quantization, SecretRef
+from dormouse_api.model import Quantization
 from dormouse_api.names import MAX_MODEL_NAME
+from dormouse_api.source import SecretRef
 from dormouse_router.catalog.record import Record
-from dormouse_router.dialects.creation import Wanted, wanted
+from dormouse_router.dialects.creation import NAME, Wanted, wanted
 from dormouse_router.dialects.native.answers import bad_request
 
-_NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{MAX_MODEL_NAME - 2}}}[a-z0-9])?")
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SECRETS = ("token", "hf_token", "api_key", "password")
 _PATH = re.compile(r"at `\$\.([a-z_]+)")
@@ -71,7 +71,7 @@ def model_for(request: PullRequest) -> Wanted:
     source = _HUB.sub("", source, count=1) if source and _HUB.match(source) else source
     if not source:
         raise bad_request('say what to pull: {"model": "org/name"}, or "source" with a URI', "model")
-    if request.name is not None and not _NAME.fullmatch(request.name):
+    if request.name is not None and not NAME.fullmatch(request.name):
         raise bad_request(
             f'name "{request.name}" must be at most {MAX_MODEL_NAME} characters of a-z, 0-9 and -, first a letter',
             "name",
@@ -86,7 +86,9 @@ def model_for(request: PullRequest) -> Wanted:
             alias=_alias(source),
         )
     except ValueError as error:
-        field = next((word for word in ("quantization", "revision") if str(error).startswith(word)), "model")
+        field = next(
+            (word for word in ("quantization", "revision", "token_secret") if str(error).startswith(word)), "model"
+        )
         raise bad_request(str(error), field) from error
     spec = model.spec
     if request.init:

@@ -34,7 +34,7 @@ def status(seen: Picture) -> dict[str, Any]:
                 "failures": passed.failures,
                 "cooldown_seconds": round(passed.seconds, 1),
             }
-            for passed in seen.insight.passed_over()
+            for passed in seen.passed_over
         ],
         "configuration": seen.insight.configuration(),
     }

@@ -4,44 +4,23 @@ The engine is always asked to stream, also where the client is not: only so are 
 for the clock it is given.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from dormouse_router.dialects import chunks
-from dormouse_router.dialects.complaints import error_text
 from dormouse_router.dialects.ollama import context, lines, logprobs
 from dormouse_router.dialects.ollama.durations import nanoseconds, timestamp
 from dormouse_router.dialects.ollama.tools import Calls, ToolCall
 from dormouse_router.dialects.ollama.translate import Plan
 from dormouse_router.dialects.thinking import OPEN, Splitter
-from dormouse_router.dialects.translating import AnswerError, Translation
+from dormouse_router.dialects.timed import Clock, Timed, Times
 
 
-@dataclass(frozen=True)
-class Clock:
-    """`wall`: seconds since the epoch. `steady`: seconds that only go forward."""
-
-    wall: Callable[[], float]
-    steady: Callable[[], float]
-
-
-@dataclass
-class Times:
-    """Moments of one request on the steady clock, and how long it was held."""
-
-    arrived: float
-    sent: float
-    held: float = 0.0
-    first: float | None = None
-
-
-class Answer(Translation):
+class Answer(Timed):
     """`feed` it, and end it with `finish`; both give the bytes to send (none, for a client that does not stream)."""
 
     def __init__(self, plan: Plan, name: str, clock: Clock, times: Times) -> None:
-        super().__init__()
-        self._plan, self._name, self._clock, self._times = plan, name, clock, times
+        super().__init__(clock, times)
+        self._plan, self._name = plan, name
         self._calls = Calls(f"{name}/{times.arrived}")
         self._splitter = Splitter() if plan.tagged else None
         if self._splitter is not None and plan.opened:
@@ -50,38 +29,16 @@ class Answer(Translation):
         self._thinking: list[str] = []
         self._tool_calls: list[ToolCall] = []
         self._logprobs: list[logprobs.Entry] = []
-        self._usage = chunks.Usage()
-        self._reason: str | None = None
 
     def finish(self) -> bytes:
         """The end of the answer. AnswerError where the engine stopped before it was done."""
-        if self._failure is not None:
-            raise self._failure
-        if self._reason is None:
-            raise AnswerError("the engine ended its answer before it was complete: send the request again")
+        reason = self.complete()
         if self._plan.stream:
-            return lines.last(self._line("", None, None), self._reason, self._metrics(), self._context()) + b"\n"
+            return lines.last(self._line("", None, None), reason, self._metrics(), self._context()) + b"\n"
         whole = self._line("".join(self._text), "".join(self._thinking) or None, self._logprobs or None)
         if isinstance(whole, lines.ChatLine) and self._tool_calls:
             whole.message.tool_calls = self._tool_calls
-        return lines.last(whole, self._reason, self._metrics(), self._context())
-
-    @property
-    def tokens(self) -> tuple[int, int]:
-        """Tokens of the prompt and of the answer, as the engine told."""
-        return self._usage.prompt_tokens, self._usage.completion_tokens or 0
-
-    def _event(self, data: bytes) -> bytes:
-        chunk = chunks.decode(data)
-        if chunk.error is not None:
-            raise AnswerError(error_text(chunk.error))
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if not chunk.choices:
-            return b""
-        if self._times.first is None:
-            self._times.first = self._clock.steady()
-        return self._choice(chunk.choices[0])
+        return lines.last(whole, reason, self._metrics(), self._context())
 
     def _choice(self, choice: chunks.Choice) -> bytes:
         delta = choice.delta

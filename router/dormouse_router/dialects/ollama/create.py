@@ -4,6 +4,7 @@ The object is made before the first line is sent, so whatever is wrong is said w
 """
 
 from dormouse_api.route import InferenceRouteSpec
+from dormouse_router.caller import Caller
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.ollama import derived, describe, lines, names
@@ -11,6 +12,7 @@ from dormouse_router.dialects.ollama.errors import bad_request, not_found
 from dormouse_router.dialects.ollama.requests import CopyRequest, CreateRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, look_up
 from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.keeping import request_owner
 from dormouse_router.request import Refusal, Reply, Request
 
 
@@ -28,12 +30,12 @@ class Creating:
                 raise bad_request(derived.REFUSED["files"])
             raise bad_request("neither 'from' or 'files' was specified")
         try:
-            source = look_up(self._gateway, wish.from_)
+            source = look_up(self._gateway, wish.from_, self._caller(request))
         except Refusal:
             raise not_found(wish.from_, to_call=True) from None
         parent = self._parent(source, wish.from_)
         spec = derived.created(wish, source, describe.template(parent))
-        await self._put(name, source.namespace, spec)
+        await self._put(request, name, source.namespace, spec)
         if wish.stream is False:
             await answer_json(request, {"status": "success"})
             return
@@ -48,16 +50,16 @@ class Creating:
             _named(text or "", f'{field} "{text or ""}" is invalid')
         name = _named(wish.destination or "", "")
         try:
-            source = look_up(self._gateway, wish.source or "")
+            source = look_up(self._gateway, wish.source or "", self._caller(request))
         except Refusal as refusal:
             raise Refusal(refusal.status, f'model "{wish.source}" not found', code=refusal.code) from None
-        if self._there(name) != source:
-            await self._put(name, source.namespace, derived.copy_of(source))
+        if self._there(name, self._caller(request)) != source:
+            await self._put(request, name, source.namespace, derived.copy_of(source))
         await request.reply(Reply(200, b""))
 
-    async def _put(self, name: names.Name, namespace: str, spec: InferenceRouteSpec) -> None:
+    async def _put(self, request: Request, name: names.Name, namespace: str, spec: InferenceRouteSpec) -> None:
         """Give `name` this meaning. Refusal 409 where it is somebody else's."""
-        there = self._there(name)
+        there = self._there(name, self._caller(request))
         if isinstance(there, Record):
             text = f"'{name.listed}' is the InferenceModel {there.full_name}: choose another name, or delete it first"
             raise Refusal(409, text, code="conflict")
@@ -78,9 +80,12 @@ class Creating:
         else:
             await self._store.put_route(namespace, object_name, spec.model_copy(update={"aliases": aliases}))
 
-    def _there(self, name: names.Name) -> Record | Route | None:
+    def _caller(self, request: Request) -> Caller:
+        return self._gateway.caller(request_owner(request))
+
+    def _there(self, name: names.Name, caller: Caller) -> Record | Route | None:
         try:
-            return look_up(self._gateway, name.listed)
+            return look_up(self._gateway, name.listed, caller)
         except Refusal:
             return None
 

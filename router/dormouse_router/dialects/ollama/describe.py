@@ -68,7 +68,7 @@ def details(record: Record) -> dict[str, Any]:
         "embedding_length": record.status.inspected.embedding_length if record.status.inspected else None,
     }
     return {
-        "parent_model": "",
+        "parent_model": "" if record.adapter is None else listed(record.name),
         "format": "safetensors",
         "family": family(record),
         "families": [family(record)],

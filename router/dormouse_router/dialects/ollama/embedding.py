@@ -7,12 +7,13 @@ import msgspec
 from dormouse_router.catalog.record import Record
 from dormouse_router.dialects.complaints import words_of
 from dormouse_router.dialects.ollama import embeds, refit
-from dormouse_router.dialects.ollama.answer import Clock
 from dormouse_router.dialects.ollama.durations import keep_alive, nanoseconds
 from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import EmbedRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import DIALECT, answer_json, find, load_only
 from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.timed import Clock
+from dormouse_router.dialects.tracecontext import forwarded
 from dormouse_router.dialects.waiting import hold_seconds
 from dormouse_router.gateway import EMBEDDINGS, TOKENIZE, Call, Gateway, UpstreamCut
 from dormouse_router.request import Refusal, Request
@@ -65,14 +66,14 @@ class Embedding:
         for text in embeds.doubtful(wish, record, texts):
             await self._fits(request, record, text, embeds.most_tokens(wish, record))
         call = Call(record, EMBEDDINGS, wanted, DIALECT, keep_alive=stay, request_id=request.request_id)
-        call.hold = hold_seconds(request)
+        call.hold, call.headers = hold_seconds(request), forwarded(request)
         return name, wish, *(await self._vectors(request, call))
 
     async def _fits(self, request: Request, record: Record, text: str, most: int | None) -> None:
         """Refusal 400 where `text` has more than `most` tokens. An engine that cannot count decides by itself."""
-        body = msgspec.json.encode({"model": record.name, "prompt": text})
+        body = msgspec.json.encode({"model": record.called, "prompt": text})
         call = Call(record, TOKENIZE, body, DIALECT, request_id=request.request_id)
-        call.hold = hold_seconds(request)
+        call.hold, call.headers = hold_seconds(request), forwarded(request)
         async with self._gateway.open(call) as upstream:
             if upstream.status < 400 and most is not None and embeds.count(await _body(upstream.body())) > most:
                 raise bad_request(refit.TOO_LONG)
@@ -89,7 +90,6 @@ class Embedding:
                 raise Refusal(502, f"the engine sent vectors that cannot be read: {error}") from error
         if not vectors.data:
             raise Refusal(502, "the engine sent no vectors")
-        upstream.count(vectors.usage.prompt_tokens, 0)
         return vectors, upstream.hold_seconds
 
 

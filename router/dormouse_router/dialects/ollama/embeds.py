@@ -59,7 +59,7 @@ def body(request: EmbedRequest, record: Record, texts: list[str], legacy: bool) 
     """The engine's request. Texts that are too long are cut by the engine unless `truncate` is false: to `num_ctx`
     tokens where that is less than the model takes. `legacy`: vectors as the model makes them, whatever their length.
     """
-    wish: dict[str, Any] = {"model": record.name, "input": texts, "encoding_format": "float"}
+    wish: dict[str, Any] = {"model": record.called, "input": texts, "encoding_format": "float"}
     most = most_tokens(request, record)
     if request.truncate is not False:
         if most is not None and most < _LEAST:

@@ -19,7 +19,7 @@ _BUSY = "server busy, please try again.  maximum pending requests exceeded"
 
 def refuse(refusal: Refusal) -> Reply:
     """`refusal` as an answer of its own."""
-    if refusal.status == 429:
+    if refusal.status == 429 and refusal.limited is None:
         refusal = Refusal(503, f"{_BUSY}: {refusal.message}", retry_after=refusal.retry_after)
     if refusal.code in _NO_ROUTE:
         return Reply(refusal.status, refusal.message.encode() + b"\n", (TEXT,))

@@ -2,13 +2,13 @@
 
 import time
 
-from dormouse_router.dialects.ollama.answer import Clock
 from dormouse_router.dialects.ollama.create import Creating
 from dormouse_router.dialects.ollama.embedding import Embedding
 from dormouse_router.dialects.ollama.errors import refuse
 from dormouse_router.dialects.ollama.pull import Pulling
 from dormouse_router.dialects.ollama.reads import Reading
 from dormouse_router.dialects.ollama.serve import Serving
+from dormouse_router.dialects.timed import Clock
 from dormouse_router.gateway import Gateway, ModelStore
 from dormouse_router.request import Dialect
 

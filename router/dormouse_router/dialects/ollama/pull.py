@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from dormouse_api.conditions import Reason
+from dormouse_router.caller import Caller
 from dormouse_router.catalog.record import Record
 from dormouse_router.dialects.creation import Wanted
 from dormouse_router.dialects.ollama import lines, names, pulling
@@ -18,6 +19,7 @@ from dormouse_router.dialects.ollama.errors import bad_request, error_line
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import NDJSON, answer_json, look_up
 from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.keeping import request_owner
 from dormouse_router.request import Refusal, Request
 
 log = structlog.get_logger()
@@ -41,7 +43,7 @@ class Pulling:
 
     async def _whole(self, request: Request, name: names.Name) -> None:
         try:
-            async with aclosing(self._lines(name)) as steps:
+            async with aclosing(self._lines(request, name)) as steps:
                 async for _ in steps:
                     pass
         except pulling.PullError as error:
@@ -50,7 +52,7 @@ class Pulling:
 
     async def _streamed(self, request: Request, name: names.Name) -> None:
         try:
-            async with aclosing(self._lines(name)) as steps:
+            async with aclosing(self._lines(request, name)) as steps:
                 async for line in steps:
                     if not request.started:
                         await request.start(200, list(NDJSON))
@@ -63,9 +65,10 @@ class Pulling:
             await request.write(error_line(error.message if isinstance(error, Refusal) else str(error)))
         await request.end()
 
-    async def _lines(self, name: names.Name) -> AsyncGenerator[dict[str, Any], None]:
+    async def _lines(self, request: Request, name: names.Name) -> AsyncGenerator[dict[str, Any], None]:
         """Every line up to "success". PullError, or Refusal where the model may not be created."""
-        target = await self._target(name)
+        caller = self._gateway.caller(request_owner(request))
+        target = await self._target(name, caller)
         report = pulling.Report()
         for line in report.begin():
             yield line
@@ -77,25 +80,25 @@ class Pulling:
                         raise pulling.PullError(f"pull model {name.listed}: the model was deleted meanwhile")
                     continue
                 seen = True
-                _same_source(record, target.wanted)
+                _same_source(record, target.wanted, self._gateway.sees(caller, record))
                 if target.made and record.failed and record.reason == Reason.NOT_FOUND:
-                    await self._forget(record)
+                    await self._forget(record, caller)
                 for line in report.lines(record):
                     yield line
                 if report.done:
                     return
 
-    async def _forget(self, record: Record) -> None:
+    async def _forget(self, record: Record, caller: Caller) -> None:
         """Take back the model we made for a name that nothing stands behind: a typo leaves nothing, as with Ollama."""
         try:
-            await self._store.delete(record)
+            await self._store.delete(record, caller)
         except Refusal as refusal:
             log.info("model kept", model=record.full_name, why=refusal.message)
 
-    async def _target(self, name: names.Name) -> "_Target":
+    async def _target(self, name: names.Name, caller: Caller) -> "_Target":
         """The InferenceModel to follow, made where nothing is served as `name` yet."""
         try:
-            there = look_up(self._gateway, name.listed)
+            there = look_up(self._gateway, name.listed, caller)
         except Refusal as refusal:
             if refusal.status != 404:
                 raise
@@ -106,7 +109,7 @@ class Pulling:
         wanted = pulling.request(name)
         target = _Target(self._store.default_namespace, wanted.name, wanted, made=True)
         try:
-            await self._store.create(wanted.name, wanted.spec)
+            await self._store.create(wanted.name, wanted.spec, caller)
         except Refusal as refusal:
             if refusal.status != 409:
                 raise
@@ -123,8 +126,10 @@ class _Target:
     """By this very request."""
 
 
-def _same_source(record: Record, wanted: Wanted | None) -> None:
-    """PullError where the name we would give is another model's already."""
+def _same_source(record: Record, wanted: Wanted | None, seen: bool) -> None:
+    """PullError where the name we would give is another model's already; `seen`: the caller may know which."""
+    if not seen:
+        raise pulling.PullError("the name for this model is taken: register it under another one, POST /v1/models")
     if wanted is not None and record.spec.source.uri != wanted.spec.source.uri:
         raise pulling.PullError(
             f"{record.full_name} is there already and serves {record.spec.source.uri}: delete it, or create an "

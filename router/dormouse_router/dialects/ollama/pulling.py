@@ -56,6 +56,9 @@ class Report:
         yield from self.begin()
         if record.failed:
             raise PullError(_failure(record))
+        if record.reason == Reason.QUEUED and record.status.queue is not None:
+            queue = record.status.queue
+            yield from self._step(f"waiting for others to be pulled ({queue.position} of {queue.of})")
         yield from self._layer(record)
         progress = record.status.pull
         if record.pulled or (progress and progress.stage == _VERIFYING):

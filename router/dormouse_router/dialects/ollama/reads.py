@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,15 +10,17 @@ from fastapi import APIRouter
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 
+from dormouse_router.caller import Caller
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.deletion import delete
 from dormouse_router.dialects.ollama import derived, describe, names
-from dormouse_router.dialects.ollama.answer import Clock
 from dormouse_router.dialects.ollama.errors import bad_request
 from dormouse_router.dialects.ollama.requests import NameRequest, decode, model_of
 from dormouse_router.dialects.ollama.serve import answer_json, look_up
+from dormouse_router.dialects.timed import Clock
 from dormouse_router.gateway import Gateway, ModelStore
+from dormouse_router.keeping import headers_owner, request_owner
 from dormouse_router.request import Refusal, Request
 
 VERSION = "0.33.0"
@@ -43,21 +46,25 @@ class Reading:
     def __init__(self, gateway: Gateway, store: ModelStore, clock: Clock) -> None:
         self._gateway, self._store, self._clock = gateway, store, clock
 
-    async def tags(self) -> Response:
+    async def tags(self, http: HttpRequest) -> Response:
         """Every model whose weights are here and every route over one, newest first, under each of their names."""
+        caller = self._caller(http)
+        records = self._gateway.models(caller)
         entries = [
             describe.listing(record, name)
-            for record in self._gateway.models()
+            for record in records
             if record.pulled
             for name in describe.names_listed(record)
         ]
-        for route, parent in self._derived():
+        entries += [describe.listing(*adapted) for record in records for adapted in _adapted(record)]
+        for route, parent in self._derived(caller):
             entries += [derived.listing(route, parent, name) for name in derived.names_listed(route) if parent.pulled]
         return json_response({"models": sorted(entries, key=lambda entry: entry["modified_at"], reverse=True)})
 
-    async def ps(self) -> Response:
+    async def ps(self, http: HttpRequest) -> Response:
         """The models that are awake, or waking, and the routes over them, the longest-lived first, under each name."""
-        records = [record for record in self._gateway.models() if self._up(record)]
+        caller = self._caller(http)
+        records = [record for record in self._gateway.models(caller) if self._up(record)]
         ends = await asyncio.gather(*(self._gateway.awake_until(record) for record in records))
         now = self._clock.wall()
         up = {record.key: (record, end) for record, end in zip(records, ends, strict=True)}
@@ -66,7 +73,7 @@ class Reading:
             for record, end in up.values()
             for name in describe.names_listed(record)
         ]
-        for route, parent in self._derived():
+        for route, parent in self._derived(caller):
             awake = next((up[record.key] for record in self._gateway.behind(route) if record.key in up), None)
             if awake is not None:
                 record, end = awake
@@ -79,15 +86,18 @@ class Reading:
     def _up(self, record: Record) -> bool:
         return self._gateway.awake(record) or (record.ready and record.reason == "Waking")
 
-    def _derived(self) -> list[tuple[Route, Record]]:
+    def _caller(self, http: HttpRequest) -> Caller:
+        return self._gateway.caller(headers_owner(http.headers))
+
+    def _derived(self, caller: Caller) -> list[tuple[Route, Record]]:
         """Every route with the model it is shown as: its first that is there."""
-        found = ((route, self._gateway.behind(route)) for route in self._gateway.routes())
+        found = ((route, self._gateway.behind(route)) for route in self._gateway.routes(caller))
         return [(route, models[0]) for route, models in found if models]
 
     async def show(self, request: Request) -> None:
         wish = decode(await request.body(), NameRequest)
         name = model_of(wish)
-        found = look_up(self._gateway, name)
+        found = look_up(self._gateway, name, self._gateway.caller(request_owner(request)))
         agent = (request.header(b"user-agent") or b"").decode("latin-1")
         if isinstance(found, Record):
             await answer_json(request, describe.show(found, name, agent))
@@ -102,8 +112,9 @@ class Reading:
         name = model_of(wish)
         if names.parse(name) is None:
             raise bad_request(f'name "{name}" is invalid')
-        found = look_up(self._gateway, name)
-        await delete(self._gateway, self._store, found, name)
+        caller = self._caller(http)
+        found = look_up(self._gateway, name, caller)
+        await delete(self._gateway, self._store, found, name, caller)
         return Response(status_code=200)
 
     def routes(self) -> APIRouter:
@@ -128,6 +139,12 @@ class Reading:
             )
         router.add_api_route("/api/blobs/{digest}", _no_blob, methods=["HEAD"], response_model=None)
         return router
+
+
+def _adapted(record: Record) -> list[tuple[Record, str]]:
+    """Its adapters that are callable, each with its name."""
+    ready = [told.name for told in record.status.adapters or () if told.ready]
+    return [(replace(record, adapter=name), f"{record.name}:{name}") for name in ready]
 
 
 async def _running() -> Response:

@@ -5,16 +5,19 @@ from typing import Any
 
 import msgspec
 
+from dormouse_router.caller import Caller
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.dialects.complaints import words_of
 from dormouse_router.dialects.ollama import names, refit
-from dormouse_router.dialects.ollama.answer import Answer, Clock, Times
+from dormouse_router.dialects.ollama.answer import Answer
 from dormouse_router.dialects.ollama.durations import keep_alive, timestamp
 from dormouse_router.dialects.ollama.errors import JSON, bad_request, error_line, not_found
 from dormouse_router.dialects.ollama.requests import ChatRequest, GenerateRequest, decode, model_of
 from dormouse_router.dialects.ollama.translate import Plan, chat_plan, generate_plan, need_text
 from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.timed import Clock, Times
+from dormouse_router.dialects.tracecontext import forwarded
 from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.dialects.waiting import hold_seconds
 from dormouse_router.gateway import SESSION, Call, Gateway, Upstream, UpstreamCut
@@ -37,10 +40,10 @@ def find(gateway: Gateway, name: str, request: Request, body: bytes = b"") -> Re
     raise not_found(name, to_call=True)
 
 
-def look_up(gateway: Gateway, name: str) -> Record | Route:
+def look_up(gateway: Gateway, name: str, caller: Caller) -> Record | Route:
     """The model or the route that `name` means, in any of its spellings, to tell or change it. Refusal 404."""
     for spelling in spellings(name):
-        found = gateway.model(spelling, exact=False) or gateway.route(spelling, exact=False)
+        found = gateway.look_up(spelling, caller, exact=False)
         if found is not None:
             return found
     raise not_found(name, to_call=False)
@@ -138,6 +141,7 @@ def _call(request: Request, record: Record, plan: Plan) -> Call:
         hold=hold_seconds(request),
         request_id=request.request_id,
         session=request.header(SESSION) or b"",
+        headers=forwarded(request),
     )
 
 
@@ -150,7 +154,6 @@ async def _relay(request: Request, upstream: Upstream, answer: Answer, plan: Pla
                     await request.start(200, list(NDJSON))
                 await request.write(out)
         last = answer.finish()
-        upstream.count(*answer.tokens)
     except (UpstreamCut, AnswerError) as error:
         if not request.started:
             raise Refusal(502, str(error)) from error

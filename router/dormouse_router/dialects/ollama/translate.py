@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dormouse_router.catalog.record import Record
+from dormouse_router.dialects import chunks
 from dormouse_router.dialects.ollama import context, describe, infill, messages, names, options, prompting
 from dormouse_router.dialects.ollama.durations import keep_alive
 from dormouse_router.dialects.ollama.errors import bad_request
@@ -65,7 +66,7 @@ def chat_plan(request: ChatRequest, record: Record, name: str, today: date) -> P
         return _written(request, record, name, prompting.Rendering(prompting.prompter(template), said, today))
     if messages.has_images(turns):
         _need(record, name, "vision")
-    body: dict[str, Any] = {"model": record.name, "messages": messages.to_openai(turns)}
+    body: dict[str, Any] = {"model": record.called, "messages": messages.to_openai(turns)}
     if request.tools:
         _need(record, name, "tools")
         body["tools"] = [_tool(tool) for tool in request.tools]
@@ -86,10 +87,10 @@ def generate_plan(request: GenerateRequest, record: Record, name: str, today: da
     if request.suffix:
         _need(record, name, "insert")
     if request.raw or request.suffix:
-        body: dict[str, Any] = {"model": record.name, **_gap(request, record)}
+        body: dict[str, Any] = {"model": record.called, **_gap(request, record)}
         return _plan(request, record, name, body, chat=False)
     turns = _turns(request)
-    body = {"model": record.name, "messages": _with_images(turns, request.images)}
+    body = {"model": record.called, "messages": _with_images(turns, request.images)}
     return _plan(request, record, name, body, chat=False, turns=tuple(turns))
 
 
@@ -126,7 +127,7 @@ def _written(
     level = request.think if think and isinstance(request.think, str) else ""
     said = prompting.with_defaults(rendering.messages, record.defaults)
     rendering = replace(rendering, messages=said, think=think, level=level)
-    body: dict[str, Any] = {"model": record.name, "prompt": rendering.prompt()}
+    body: dict[str, Any] = {"model": record.called, "prompt": rendering.prompt()}
     plan = _plan(request, record, name, body, chat=isinstance(request, ChatRequest), turns=turns)
     return replace(plan, rendering=rendering, think=think, tagged="thinking" in (known or ()))
 
@@ -155,7 +156,7 @@ def _plan(
     turns: tuple[context.Turn, ...] | None = None,
 ) -> Plan:
     sampling = options.sampling(request.options, record.context_length, record.defaults)
-    body |= {"stream": True, "stream_options": {"include_usage": True}} | sampling.parameters
+    body |= {"stream": True, "stream_options": chunks.USAGE} | sampling.parameters
     templated = "messages" in body
     if not templated:  # completions end after 16 tokens by default; Ollama goes on to the end of the context
         body.setdefault("max_tokens", record.context_length or options.LONGEST)

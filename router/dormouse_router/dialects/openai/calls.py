@@ -15,12 +15,13 @@ from dormouse_router.dataplane import peek
 from dormouse_router.dataplane.peek import BadBody, Peek, splice_model
 from dormouse_router.dialects import waiting as wishes
 from dormouse_router.dialects.ollama.durations import keep_alive
-from dormouse_router.dialects.openai import abilities, refit
+from dormouse_router.dialects.openai import abilities, refit, running
 from dormouse_router.dialects.openai.abilities import Ability
 from dormouse_router.dialects.openai.passing import STREAM, Passing
 from dormouse_router.dialects.provenance import tell
-from dormouse_router.gateway import CHAT, COMPLETIONS, EMBEDDINGS, SESSION, Call, Gateway, Waiting
-from dormouse_router.request import Headers, Line, Refusal, Request
+from dormouse_router.dialects.tracecontext import forwarded
+from dormouse_router.gateway import BATCH, CHAT, COMPLETIONS, EMBEDDINGS, SESSION, Call, Gateway, Waiting
+from dormouse_router.request import Line, Refusal
 from dormouse_router.settings import Settings
 
 
@@ -40,6 +41,7 @@ class Passed:
     def __init__(self, gateway: Gateway, settings: Settings, endpoint: Endpoint) -> None:
         self._gateway, self._comments = gateway, settings.comments
         self._path, self._check, self._ability = endpoint.path, endpoint.check, endpoint.ability
+        self._tells = endpoint.path in (CHAT, COMPLETIONS)
         self._able: Record | None = None
         """The last that was found to have the ability: most calls are for the same as the one before."""
 
@@ -56,8 +58,11 @@ class Passed:
             self._able = record
         if seen.refit:
             body = refit.refitted(body)
-        if seen.model != record.name:
-            body = splice_model(body, record.name)
+        if seen.stream and self._tells and not seen.running:
+            body = running.asked(body, seen)
+            seen.hidden = True
+        if seen.model != record.called:
+            body = splice_model(body, record.called)
         call = Call(record, self._path, body, "openai", seen.stream, request_id=line.request_id)
         if seen.keep_alive:
             call.keep_alive = keep_alive(msgspec.json.decode(seen.keep_alive))
@@ -69,6 +74,8 @@ def begin(gateway: Gateway, line: Line, call: Call, seen: Peek, comments: bool) 
     """Send the call on its way; whatever becomes of it goes to the client. Returns at once. Raises Refusal."""
     call.headers = forwarded(line)
     call.hold = wishes.hold_seconds(line)
+    if line.low:
+        call.low, call.dialect = True, BATCH
     if seen.stream:
         call.waiting = Comments(line, comments)
     Passing(line, gateway.open(call), seen, call.path).begin()
@@ -95,15 +102,6 @@ class Comments:
             tell(line, waiting.record)
             line.open(200, STREAM)
         await line.write(wishes.comment(waiting) + b"\n")
-
-
-def forwarded(request: Request) -> Headers:
-    """The client's headers that an engine is sent: those of distributed tracing. Credentials stay here."""
-    parent = request.header(b"traceparent")
-    if parent is None:
-        return []
-    state = request.header(b"tracestate")
-    return [(b"traceparent", parent)] + ([] if state is None else [(b"tracestate", state)])
 
 
 def endpoints() -> dict[str, Endpoint]:

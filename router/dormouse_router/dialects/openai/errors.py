@@ -27,13 +27,15 @@ def refuse(refusal: Refusal) -> Reply:
     if refusal.should_retry is not None or refusal.status == 409:
         # the SDKs retry every 409 and 5xx unless they are told that it will not help
         headers.append((b"x-should-retry", b"true" if refusal.should_retry else b"false"))
-    body = envelope(refusal.status, refusal.message, refusal.code, refusal.param)
+    body = envelope(refusal.status, refusal.message, refusal.code, refusal.param, refusal.limited)
     return Reply(refusal.status, body, tuple(headers))
 
 
-def envelope(status: int, message: str, code: str | None = None, param: str | None = None) -> bytes:
-    """The error as JSON."""
-    kind = _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
+def envelope(
+    status: int, message: str, code: str | None = None, param: str | None = None, kind: str | None = None
+) -> bytes:
+    """The error as JSON. `kind`: its type, where the status does not tell."""
+    kind = kind or _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 

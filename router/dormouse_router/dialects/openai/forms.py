@@ -120,7 +120,9 @@ class Posted:
         record = self._gateway.find(seen.model, request=line)
         tell(line, record)
         abilities.check(record, endpoint.ability, seen.model)
-        call = Call(record, endpoint.path, form.renamed(record.name), "openai", seen.stream, request_id=line.request_id)
+        call = Call(
+            record, endpoint.path, form.renamed(record.called), "openai", seen.stream, request_id=line.request_id
+        )
         call.content_type, call.renamed = content_type, form.renamed
         call.session = line.header(SESSION) or b""
         begin(self._gateway, line, call, seen, self._comments)

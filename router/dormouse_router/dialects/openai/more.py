@@ -22,6 +22,7 @@ Text = Annotated[str, Meta(min_length=1)]
 class _Named(Struct):
     model: Text
     stream: bool | None = None
+    priority: Raw = NO_RAW
     keep_alive: Raw = NO_RAW
 
 
@@ -95,7 +96,8 @@ def _check(shape: type[_Named], also: Callable[[Any], None] = _fine) -> Callable
     def check(body: bytes) -> Peek:
         seen: Any = peek.decode(decoder, body)
         also(seen)
-        return Peek(seen.model, bool(seen.stream), keep_alive=bytes(seen.keep_alive))
+        refit = seen.priority != NO_RAW
+        return Peek(seen.model, bool(seen.stream), keep_alive=bytes(seen.keep_alive), refit=refit)
 
     return check
 

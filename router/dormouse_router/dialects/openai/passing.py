@@ -9,6 +9,7 @@ from time import monotonic
 
 import structlog
 
+from dormouse_router.behalf import PACE
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import relay
 from dormouse_router.dataplane.peek import Peek, splice_model
@@ -98,9 +99,7 @@ class Passing:
         self._stream.start(STREAM + self._took(), self._left)
 
     def _ended(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            relay.count_usage(self._opening.upstream, stream.tail)
+        self._stream = None
         self._opening.close()
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -156,13 +155,14 @@ class Passing:
         line, seen, record = self._line, self._seen, upstream.record
         status, lines = upstream.status, WHOLE
         tell(line, record, upstream.hold_seconds)
-        relay.count_usage(upstream, body)
+        if line.low and (pace := upstream.pace) is not None:
+            line.more += header_lines(((PACE, b"%.6f" % pace),))
         if status >= 400:
             lines += header_lines(errors.passed_on(status, upstream.headers))
             status, body = errors.translate(status, body, self._path, seen.model)
         elif body[:1] in (b"{", b"["):
             body = Edits(seen, _reasons(record)).whole(body)
-            if seen.model != record.name and body[:1] == b"{":
+            if seen.model != record.called and body[:1] == b"{":
                 body = splice_model(body, seen.model)
         else:
             lines = OTHER + header_lines(header for header in upstream.headers if header[0] in KEPT)
@@ -176,7 +176,10 @@ class Passing:
 def _reasons(record: Record) -> bool:
     """Whether its engine tells reasoning apart from the answer: vLLM calls it `reasoning`, many clients read
     `reasoning_content`."""
-    return record.spec.engine.reasoning_parser is not None or "thinking" in (record.status.capabilities or ())
+    asked = record.spec.engine.reasoning_parser
+    if asked is not None:
+        return asked != "none"
+    return "thinking" in (record.status.capabilities or ())
 
 
 def lost(why: str) -> Refusal:

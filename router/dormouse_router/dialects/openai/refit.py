@@ -1,7 +1,8 @@
 """What a client says in a way that engines do not know, said as they do: once per request, and only where it is there.
 
 Nulls mean nothing, as OpenAI has it, but vLLM refuses some of them (`bodies.Extras`); `guided_*` are names it has given
-up, and would pass over without a word; allowed tools, and functions of before there were tools, it never knew. Pure.
+up, and would pass over without a word; allowed tools, and functions of before there were tools, it never knew; and
+`priority` is not a client's to say. Pure.
 """
 
 from typing import Any
@@ -27,6 +28,7 @@ def refitted(body: bytes) -> bytes:
     before = len(fields)
     for name in [name for name, value in fields.items() if bytes(value) == b"null"]:
         del fields[name]
+    fields.pop("priority", None)  # nobody says of himself that he goes first: `dataplane.low` says who goes last
     changed = len(fields) != before
     for change in (_guided, _functions, _allowed, _no_tools):
         changed |= change(fields)

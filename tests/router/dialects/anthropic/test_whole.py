@@ -12,7 +12,7 @@ from tests.router.dialects.anthropic.streams import Event, completion, plan
 
 
 def blocks_of(plan_: Plan | None = None, **message: Any) -> list[Event]:
-    found: list[Event] = json.loads(whole(completion(**message), plan_ or plan(), "Tiny")[0])["content"]
+    found: list[Event] = json.loads(whole(completion(**message), plan_ or plan(), "Tiny"))["content"]
     return found
 
 
@@ -22,7 +22,7 @@ def test_a_whole_message() -> None:
         {"id": "c2", "type": "function", "function": {"name": "time", "arguments": ""}},
     ]
     body = completion(finish="tool_calls", content="I look.", reasoning="hm", tool_calls=calls)
-    message = json.loads(whole(body, plan(), "Tiny")[0])
+    message = json.loads(whole(body, plan(), "Tiny"))
     assert message.pop("id").startswith("msg_")
     thinking, text, weather, time = message.pop("content")
     assert message == {
@@ -54,7 +54,7 @@ def test_whole_blocks() -> None:
 @pytest.mark.parametrize("arguments", ['{"city": "Pa', "[1]", "7"])
 def test_half_a_call_is_text_that_nobody_runs(arguments: str) -> None:
     call = [{"id": "c", "type": "function", "function": {"name": "weather", "arguments": arguments}}]
-    message = json.loads(whole(completion(finish="length", tool_calls=call), plan(), "Tiny")[0])
+    message = json.loads(whole(completion(finish="length", tool_calls=call), plan(), "Tiny"))
     assert message["content"] == [{"type": "text", "text": f"weather({arguments})"}]
     assert message["stop_reason"] == "max_tokens"
 

@@ -52,7 +52,7 @@ async def test_a_whole_answer_to_the_letter(client: httpx.AsyncClient, engine: E
     assert engine.seen[0].json == {
         "model": "tiny-chat",
         "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         "messages": [{"role": "user", "content": "Capital of France?"}],
     }
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dormouse_router.dialects.native.chat_answer import Answer
 from dormouse_router.dialects.native.chat_plan import Plan, chat_plan, shorter, with_history
 from dormouse_router.dialects.native.chat_requests import decode
-from dormouse_router.dialects.ollama.answer import Clock, Times
+from dormouse_router.dialects.timed import Clock, Times
 from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.keeping import Message
 from tests.router.dialects.ollama.test_any_input import MESSAGE, RECORD, VALUES, settled

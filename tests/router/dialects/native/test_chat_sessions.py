@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from dormouse_router.keeping import Keeping, Message
+from dormouse_router.keeping import Message
 from dormouse_router.request import Refusal
 from dormouse_router.settings import Settings
 from dormouse_router.store import open_store
-from dormouse_router.store.memory import MemoryResponses, MemorySessions, in_memory
+from dormouse_router.store.memory import MemorySessions, in_memory
 from tests.router.conftest import MakeEngine
 from tests.router.dialects import engines
 from tests.router.dialects.native.chats import PROMPT, URL, chatting, events, saying, serving, text_of
@@ -135,7 +135,7 @@ async def test_a_key_is_the_same_in_either_header(engine: Engine) -> None:
 
 async def test_an_hour_without_a_turn_ends_a_session(engine: Engine) -> None:
     now = [0.0]
-    keeping = Keeping(MemoryResponses(), MemorySessions(lambda: now[0]))
+    keeping = replace(in_memory(), sessions=MemorySessions(lambda: now[0]))
     async with chatting(engine, keeping) as client:
         await ask(client, "one")
         now[0] = 3599.0

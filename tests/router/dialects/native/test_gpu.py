@@ -53,6 +53,15 @@ def test_what_is_no_exposition(text: str) -> None:
         samples(text)
 
 
+def test_a_lost_device_is_shown_by_its_warnings_alone() -> None:
+    text = (
+        'dormouse_runtime_gpu_warning{gpu="0",kind="Lost"} 1\ndormouse_runtime_gpu_warning{gpu="0",kind="Errors"} 1\n'
+    )
+    found = reading(serving(), "10.0.0.1", samples(text), {})
+    assert found.accelerators == (Accelerator("0", warnings=2),)
+    assert gpu.reading(found)["accelerators"][0]["warnings"] == 2
+
+
 def test_as_json() -> None:
     told = gpu.reading(two_devices())
     assert told["accelerators"][1] == {
@@ -61,6 +70,7 @@ def test_as_json() -> None:
         "memory_total_bytes": 4000,
         "utilization": 0.25,
         "temperature_celsius": 61.0,
+        "warnings": 0,
     }
     assert (told["model"], told["backend"], told["device"], told["error"]) == ("tiny-chat", "vllm", "cuda", None)
     assert (told["resident_bytes"], told["kv_cache_used"]) == (123456, 0.125)

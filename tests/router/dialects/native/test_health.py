@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from dormouse_router import inside
 from dormouse_router.cluster import Resource
 from dormouse_router.inside import Pulse, configuration
-from dormouse_router.recent import KEPT, LONGEST, Recent, without_secrets
+from dormouse_router.recent import KEPT, LONGEST, Concealing, Recent, conceal, without_secrets
 from dormouse_router.settings import Settings
 from tests.router.conftest import MakeEngine
 from tests.router.dialects import engines
@@ -79,13 +80,16 @@ async def test_an_engine_that_cannot_be_reached(
         messages = [{"role": "user", "content": f"{number} x"}]
         answer = await client.post("/v1/chat/completions", json={"model": "tiny", "messages": messages})
         assert answer.status_code == 200
-        if world.router.inside.passed_over():
+        if not world.router.inside.passed_over():
+            continue
+        # it is passed over for a second: a busy machine may take longer to ask, and then it is asked after another
+        health, status = (await client.get("/health")).json(), (await client.get("/status")).json()
+        if health["status"] == "degraded" and status["unreachable_engines"]:
             break
-    [unreachable] = (await client.get("/status")).json()["unreachable_engines"]
-    assert (unreachable["model"], unreachable["failures"]) == ("default/tiny", 1)
-    assert 0 < unreachable["cooldown_seconds"] <= 1.0
-    health = (await client.get("/health")).json()
     assert health["status"] == "degraded"
+    [unreachable] = status["unreachable_engines"]
+    assert (unreachable["model"], unreachable["failures"] >= 1) == ("default/tiny", True)
+    assert 0 < unreachable["cooldown_seconds"] <= 2 ** (unreachable["failures"] - 1)
     assert "cannot be reached" in health["reasons"][0]
 
 
@@ -137,7 +141,7 @@ async def test_no_secret_is_told() -> None:
     assert CANARY in sessions
     async with stage(database_url=url, sessions=sessions) as world, httpx.AsyncClient(base_url=world.url) as client:
         headers = {"authorization": f"Bearer {CANARY}", "x-api-key": CANARY, "cookie": f"token={CANARY}"}
-        for path in ("/pull", "/v1/chat/completions", "/api/chat", "/v1/messages", f"/t/{CANARY}/v1/models"):
+        for path in ("/pull", "/v1/chat/completions", "/api/chat", "/v1/messages", f"/key/{CANARY}/v1/models"):
             await client.post(path, json={"model": "a/b", "token": CANARY, "messages": []}, headers=headers)
         for path in (*PATHS, "/models", "/jobs", "/metrics", "/metrics/gpu"):
             answer = await client.get(path, headers=headers, params={"token": CANARY})
@@ -165,11 +169,28 @@ def test_a_setting_that_may_hold_a_secret_is_only_said_to_be_set() -> None:
         f"HF_TOKEN={CANARY} was not taken",
         f"hf_{CANARY}",
         f"sk-{CANARY}",
-        f"/t/{CANARY}/api/chat",
+        f"/key/{CANARY}/api/chat",
     ],
 )
 def test_what_looks_like_a_secret_is_left_out(text: str) -> None:
     assert CANARY not in without_secrets(text)
+
+
+def test_no_line_of_the_log_holds_a_credential() -> None:
+    error = RuntimeError(f"cannot reach postgresql://me:{CANARY}@db/x of GET /key/{CANARY}/api/chat")
+    record = logging.LogRecord("asyncio", logging.ERROR, "", 0, "it failed: %s", (error,), (type(error), error, None))
+    text = Concealing("%(message)s").format(record)
+    assert "it failed: cannot reach postgresql://***@db/x of GET /key/***/api/chat" in text
+    assert CANARY not in text
+    line = conceal(None, "error", {"level": "error", "event": "lost", "why": str(error), "tries": 3})
+    assert (line["event"], line["tries"], CANARY in str(line)) == ("lost", 3, False)
+
+
+async def test_an_address_that_is_unknown_is_told_without_the_key_in_it(client: httpx.AsyncClient) -> None:
+    """A router that asks for no keys has no such addresses."""
+    answer = await client.get(f"/key/{CANARY}/api/tags")
+    assert (answer.status_code, CANARY in answer.text) == (404, False)
+    assert "GET /key/***/api/tags" in answer.text
 
 
 def test_other_words_stay() -> None:

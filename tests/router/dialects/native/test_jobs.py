@@ -21,6 +21,7 @@ def state(ready: str, reason: str, *, pulled: bool = False, done: int = 0, **mor
     ("ready", "reason", "pulled", "done", "wanted"),
     [
         ("False", "Pending", False, 0, ("queued", 0.0, 0, None, None, None)),
+        ("False", "Queued", False, 0, ("queued", 0.0, 0, None, None, None)),
         ("False", "Inspecting", False, 0, ("running", 0.0, 0, None, None, None)),
         ("False", "Pulling", False, 421, ("running", 42.1, 421, 1000, 9, None)),
         ("False", "Interrupted", False, 421, ("running", 42.1, 421, 1000, 9, None)),

@@ -59,6 +59,22 @@ def ask(**fields: Any) -> Wanted:
             "org-name",
             {"source": {"uri": "hf://org/name", "revision": "main", "tokenSecretRef": {"name": "hub", "key": "k"}}},
         ),
+        (
+            {"source": "s3://models/team/tiny", "token_secret": "store"},
+            "models-team-tiny",
+            {
+                "source": {
+                    "uri": "s3://models/team/tiny",
+                    "revision": "main",
+                    "credentialsSecretRef": {"name": "store"},
+                }
+            },
+        ),
+        (
+            {"source": "pvc://training/runs/42", "revision": "monday"},
+            "training-runs-42-monday",
+            {"source": {"uri": "pvc://training/runs/42", "revision": "monday"}},
+        ),
     ],
 )
 def test_what_a_request_asks_for(fields: dict[str, Any], name: str, spec: dict[str, Any]) -> None:
@@ -89,6 +105,7 @@ def test_what_a_request_asks_for(fields: dict[str, Any], name: str, spec: dict[s
         ({"model": "a/b", "name": "-x"}, "at most 40 characters"),
         ({"model": "a/b", "token": "hf_x"}, "put the token into a Secret"),
         ({"model": "a/b", "token_secret": "../x"}, "must name a Secret"),
+        ({"source": "pvc://training/a", "token_secret": "x"}, "leave it out, a claim needs none"),
         ({"model": "a/b", "token_secret": {"name": "x", "key": "a/b"}}, "must name a Secret"),
         ({"model": "a/b", "quantisation": "q4"}, "the fields are model, source, revision, quantize, quantization"),
     ],

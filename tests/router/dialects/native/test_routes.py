@@ -15,7 +15,7 @@ from tests.router.fakes import Stage, stage, until
 async def test_a_pull_is_a_job_until_it_succeeds(world: Stage, client: httpx.AsyncClient) -> None:
     answer = await client.post("/pull", json={"model": "org/new", "quantization": "q4"})
     assert (answer.status_code, answer.headers["location"]) == (202, "/jobs/default.org-new-int4")
-    assert (answer.json()["id"], answer.json()["status"]) == ("default.org-new-int4", "queued")
+    assert (answer.json()["id"], answer.json()["status"]) == ("default.org-new-int4", "running")
     [(namespace, name, spec)] = world.cluster.created
     assert (namespace, name, spec["source"]["uri"], spec["quantization"]) == (
         "default",
@@ -23,7 +23,6 @@ async def test_a_pull_is_a_job_until_it_succeeds(world: Stage, client: httpx.Asy
         "hf://org/new",
         "int4",
     )
-    await engines.known(world, "org-new-int4")
     again = await client.post("/pull", json={"model": "org/new", "quantization": "int4"})
     assert (again.status_code, again.json()["id"], len(world.cluster.created)) == (202, "default.org-new-int4", 1)
     made: dict[str, Any] = {"source": {"uri": "hf://org/new"}, "quantization": "int4"}
@@ -37,6 +36,13 @@ async def test_a_pull_is_a_job_until_it_succeeds(world: Stage, client: httpx.Asy
     assert (job["progress"], job["error"]) == (100.0, None)
     listed = (await client.get("/jobs")).json()["jobs"]
     assert [entry["id"] for entry in listed] == ["default.org-new-int4"]
+
+
+async def test_the_job_of_an_answer_is_there_at_once(world: Stage, client: httpx.AsyncClient) -> None:
+    world.cluster.lag = 0.1
+    answer = await client.post("/pull", json={"model": "org/new"})
+    job = await client.get(answer.headers["location"])
+    assert (job.status_code, job.json().get("id")) == (200, answer.json()["id"])
 
 
 async def until_status(client: httpx.AsyncClient, ident: str, status: str) -> dict[str, Any]:

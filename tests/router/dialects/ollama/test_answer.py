@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dormouse_router.dialects.ollama import context
-from dormouse_router.dialects.ollama.answer import Answer, Clock, Times
+from dormouse_router.dialects.ollama.answer import Answer
 from dormouse_router.dialects.ollama.translate import Plan
+from dormouse_router.dialects.timed import Clock, Times
 from dormouse_router.dialects.translating import AnswerError
 from dormouse_router.gateway import CHAT
 

@@ -212,7 +212,7 @@ async def test_what_cannot_be_made_is_refused_in_words(
     world: Stage, client: httpx.AsyncClient, path: str, body: dict[str, Any], status: int, words: str
 ) -> None:
     world.cluster.put(Resource.ROUTES, route("canary", ("tiny-chat", 1)))
-    await until(lambda: world.router.plane.route("canary") is not None)
+    await until(lambda: world.router.catalog.find_route("canary") is not None)
     answer = await client.post(f"/api/{path}", content=json.dumps(body))
     assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
     assert list(made(world)) == ["canary"]
@@ -225,7 +225,7 @@ async def test_making_names_follows_the_policy_of_pulls(path: str) -> None:
         world.cluster.add_model(model())
         world.cluster.add_route("canary", ("tiny-chat", 1))
         await engines.known(world)
-        await until(lambda: world.router.plane.route("canary") is not None)
+        await until(lambda: world.router.catalog.find_route("canary") is not None)
         answer = await client.post(f"/api/{path}", json=bodies[path])
         assert (answer.status_code, "ask the administrator" in answer.json()["error"]) == (403, True)
         kept = await client.request("DELETE", "/api/delete", json={"model": "canary"})

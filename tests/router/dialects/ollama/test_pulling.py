@@ -103,3 +103,14 @@ def test_what_is_on_no_hub_does_not_exist(text: str) -> None:
     assert parsed is not None
     with pytest.raises(pulling.PullError, match=r"^pull model manifest: file does not exist"):
         pulling.request(parsed)
+
+
+def test_one_that_waits_for_others_says_where_it_stands() -> None:
+    def queued(position: int) -> Any:
+        queue = {"since": "2027-01-15T08:00:00.000000Z", "position": position, "of": 5, "after": "ns/a"}
+        conditions = [condition("Ready", "False", "Queued", "because")]
+        return record(status=known_status(conditions=conditions, queue=queue))
+
+    told = [f"waiting for others to be pulled ({position} of 5)" for position in (3, 2)]
+    assert statuses(queued(3), queued(3), queued(2)) == ["pulling manifest", *told]
+    assert queued(2).stage == "Queued 2 of 5"

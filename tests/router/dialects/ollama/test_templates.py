@@ -171,7 +171,7 @@ async def test_what_a_template_cannot_do_is_refused_before_anything_wakes(
     world.cluster.add_model(model(aliases=["tiny"]))
     world.cluster.put(Resource.ROUTES, route("mario", ("tiny-chat", 1), defaults={"template": CHATML}))
     await engines.known(world)
-    await until(lambda: world.router.plane.route("mario") is not None)
+    await until(lambda: world.router.catalog.find_route("mario") is not None)
     body = {**({} if "input" in more or "prompt" in more else BODY), "model": "mario", **more}
     answer = await client.post(path, json=body)
     assert answer.status_code == 400, answer.text
@@ -193,7 +193,7 @@ async def test_a_route_whose_template_is_none_says_so(world: Stage, client: http
     world.cluster.add_model(model())
     world.cluster.put(Resource.ROUTES, route("broken", ("tiny-chat", 1), defaults={"template": "{{ end }}"}))
     await engines.known(world)
-    await until(lambda: world.router.plane.route("broken") is not None)
+    await until(lambda: world.router.catalog.find_route("broken") is not None)
     answer = await client.post("/api/chat", json={"model": "broken", "messages": HI})
     assert (answer.status_code, "line 1, column 4" in answer.json()["error"]) == (400, True)
     shown = (await client.post("/api/show", json={"model": "broken"})).json()

@@ -15,7 +15,12 @@ from dormouse_router.request import Refusal
 from tests.router.dialects.records import record, with_capabilities
 
 TODAY = date(2026, 1, 2)
-BASE = {"model": "tiny-chat", "stream": True, "stream_options": {"include_usage": True}, **DEFAULTS}
+BASE = {
+    "model": "tiny-chat",
+    "stream": True,
+    "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+    **DEFAULTS,
+}
 HI = [{"role": "user", "content": "hi"}]
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 PNG = "iVBORw0KGgo="

@@ -36,6 +36,8 @@ async def test_a_card_says_what_a_model_can(world: Stage, client: httpx.AsyncCli
         "max_model_len": 512,
         "context_length": 512,
         "capabilities": ["completion", "tools"],
+        "state": "asleep",
+        "visibility": "public",
     }
     assert (cards["vectors"]["context_length"], cards["vectors"]["capabilities"]) == (256, ["embedding"])
     assert (cards["both"]["context_length"], cards["both"]["capabilities"]) == (256, [])

@@ -34,8 +34,8 @@ class _Completion(msgspec.Struct):
 _completion = msgspec.json.Decoder(_Completion).decode
 
 
-def whole(body: bytes, plan: Plan, base: Object, ids: Ids) -> tuple[Object, chunks.Usage]:
-    """The response for an answer that was not streamed, and what it took."""
+def whole(body: bytes, plan: Plan, base: Object, ids: Ids) -> Object:
+    """The response for an answer that was not streamed."""
     try:
         found = _completion(body)
         choice = found.choices[0]
@@ -58,7 +58,7 @@ def whole(body: bytes, plan: Plan, base: Object, ids: Ids) -> tuple[Object, chun
     output.end(_last(choice.finish_reason))
     if output.trouble:
         raise AnswerError(output.trouble)
-    return objects.finished(base, output.items, used, choice.finish_reason, time.time()), used
+    return objects.finished(base, output.items, used, choice.finish_reason, time.time())
 
 
 def _check(finish: str | None) -> None:

@@ -7,13 +7,13 @@ from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane import relay
 from dormouse_router.dialects import waiting as wishes
 from dormouse_router.dialects.complaints import limit, prompt_tokens, room, too_long, with_fix, words_of
-from dormouse_router.dialects.openai.calls import forwarded
 from dormouse_router.dialects.openai.errors import VERSION
 from dormouse_router.dialects.openai.passing import lost
 from dormouse_router.dialects.openai.responses.translate import Plan
 from dormouse_router.dialects.provenance import tell
+from dormouse_router.dialects.tracecontext import forwarded
 from dormouse_router.dialects.translating import AnswerError
-from dormouse_router.gateway import SESSION, Call, Gateway, Upstream, UpstreamCut, Waiting
+from dormouse_router.gateway import BATCH, SESSION, Call, Gateway, Upstream, UpstreamCut, Waiting
 from dormouse_router.request import Headers, Refusal, Request
 
 HEAD: Headers = [*relay.STREAM_HEADERS, VERSION]
@@ -35,6 +35,7 @@ class Asking:
     session: bytes
     hold: float | None
     headers: Headers
+    low: bool = False
     waiting: Callable[[Waiting], Awaitable[None]] | None = None
     opened: list[Callable[[Upstream], None]] = field(default_factory=list)
     """Called when an engine has begun to answer."""
@@ -42,6 +43,8 @@ class Asking:
     def call(self, plan: Plan) -> Call:
         call = Call(self.record, self.path, plan.payload, "openai", plan.stream, request_id=self.request_id)
         call.session = self.session or plan.session
+        if self.low:
+            call.low, call.dialect = True, BATCH
         call.hold, call.headers, call.waiting = self.hold, self.headers, self.waiting
         return call
 
@@ -49,7 +52,7 @@ class Asking:
 def asking(request: Request, record: Record, path: str) -> Asking:
     """Refusal 400 for a header that is not usable."""
     hold, session = wishes.hold_seconds(request), request.header(SESSION) or b""
-    return Asking(record, path, request.request_id, session, hold, forwarded(request))
+    return Asking(record, path, request.request_id, session, hold, forwarded(request), request.low)
 
 
 async def ask(gateway: Gateway, asked: Asking, plan: Plan, receive: Receive) -> None:

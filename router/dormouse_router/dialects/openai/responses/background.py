@@ -168,8 +168,6 @@ class Background:
             async for piece in upstream.chunks:
                 job.say(job.stream.feed(piece))
             job.say(job.stream.close())
-            used = job.stream.usage
-            upstream.count(used.prompt_tokens, used.completion_tokens or 0)
 
         job.response = job.turn.base
         async with asyncio.timeout(self._seconds):

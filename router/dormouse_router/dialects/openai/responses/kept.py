@@ -14,6 +14,7 @@ from dormouse_router.dialects.openai.responses.items import Ids, Kept
 from dormouse_router.dialects.openai.responses.objects import UNFINISHED, Object
 from dormouse_router.dialects.openai.responses.requests import Asked, CreateRequest, Item, bad_value
 from dormouse_router.keeping import Responses, StoredResponse
+from dormouse_router.notifying import Event
 from dormouse_router.request import Refusal
 
 log = structlog.get_logger()
@@ -117,7 +118,7 @@ class Keeper:
         stored = StoredResponse(
             response["id"], turn.owner, previous, created, _encode(body), _encode(turn.items), expires
         )
-        await self._responses.put(stored)
+        await self._responses.put(stored, _ended(response))
 
     async def wanted(self, turn: Turn) -> bool:
         """Whether an unfinished answer is still to be finished: it was neither cancelled nor deleted."""
@@ -173,8 +174,16 @@ class Keeper:
                 _encode(response),
                 stored.input_items,
                 stored.expires_at,
-            )
+            ),
+            _ended(response),
         )
+
+
+def _ended(response: Object) -> Event | None:
+    """What endpoints are told of it: the end of one that nobody waited for."""
+    if not response["background"] or response["status"] in UNFINISHED:
+        return None
+    return Event(f"response.{response['status']}", response["id"], time.time())
 
 
 def _items_of(stored: StoredResponse) -> dict[str, Kept]:

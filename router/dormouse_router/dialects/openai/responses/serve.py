@@ -64,9 +64,7 @@ class Serving:
         made: list[objects.Object] = []
 
         async def receive(upstream: Upstream) -> None:
-            response, used = whole(await upstream.body(), plan, turn.base, turn.ids)
-            upstream.count(used.prompt_tokens, used.completion_tokens or 0)
-            made.append(response)
+            made.append(whole(await upstream.body(), plan, turn.base, turn.ids))
 
         await ask(self._gateway, asked, plan, receive)
         await _reply(request, await self._keeper.keep(turn, made[0]))
@@ -80,7 +78,6 @@ class Serving:
                 if out := stream.feed(piece):  # no head before there is something to tell
                     await _write(request, out)
             await _write(request, stream.close())
-            upstream.count(stream.usage.prompt_tokens, stream.usage.completion_tokens or 0)
 
         try:
             await ask(self._gateway, asked, plan, receive)

@@ -12,6 +12,7 @@ import msgspec
 
 from dormouse_router.catalog.record import Record
 from dormouse_router.dataplane.peek import SESSION_CHARS
+from dormouse_router.dialects import chunks
 from dormouse_router.dialects.openai.responses import tools
 from dormouse_router.dialects.openai.responses.conversation import has_images, to_chat, without_oldest
 from dormouse_router.dialects.openai.responses.items import Kept
@@ -69,7 +70,7 @@ def response_plan(request: CreateRequest, items: Iterable[Kept], record: Record,
     body = _conversation(request, items, record) | _sampling(request, record)
     body["stream"] = stream
     if stream:
-        body["stream_options"] = {"include_usage": True}
+        body["stream_options"] = chunks.USAGE
     if request.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": request.logprobs}
     if wanted := _format(request):
@@ -96,13 +97,15 @@ def _conversation(request: Asked, items: Iterable[Kept], record: Record) -> dict
     if not said:
         raise missing("input")
     talk = to_chat(request.instructions, said)
+    if not talk:
+        raise bad_value("input", "nothing is said in it: send a message with content")
     known = record.status.capabilities
     if known and "completion" not in known and "embedding" in known:
         raise bad_value("model", f"'{request.model}' only embeds: use POST /v1/embeddings")
     if has_images(talk) and not _can(record, "vision"):
         raise bad_value("model", f"'{request.model}' does not take images: send text, or use another model")
     functions, wish = tools.choice(request.tool_choice, tools.offered(request.tools))
-    body: dict[str, Any] = {"model": record.name, "messages": talk}
+    body: dict[str, Any] = {"model": record.called, "messages": talk}
     if functions:
         body["tools"] = tools.to_chat(functions)
         if wish is not None:

@@ -23,6 +23,7 @@ def user(part: Any) -> list[Any]:
         ({"input": 5}, "input", "invalid_type"),
         ({"input": [5]}, "input[0]", "invalid_type"),
         ({"input": [{}]}, "input[0].role", "missing_required_parameter"),
+        ({"input": [{"role": "system", "content": []}]}, "input", "invalid_value"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role", "invalid_value"),
         ({"input": [{"role": "user"}]}, "input[0].content", "missing_required_parameter"),
         ({"input": [{"role": "user", "content": 5}]}, "input[0].content", "invalid_type"),

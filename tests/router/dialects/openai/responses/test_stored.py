@@ -1,6 +1,7 @@
 """What is asked of answers later, and what requests refer to: by the SDK, strict, and by hand."""
 
 import json
+from dataclasses import replace
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ import pytest
 
 from dormouse_router.dialects.openai.responses.items import response_of
 from dormouse_router.keeping import Keeping, StoredResponse, headers_owner
+from dormouse_router.notifying import Event
 from dormouse_router.request import Refusal
 from dormouse_router.store.memory import in_memory
 from tests.engine.engine import Engine
@@ -61,7 +63,7 @@ class TestOddIds:
     @pytest.fixture
     def keeping(self) -> Keeping:
         """Nobody may ask a database for what it does not take."""
-        return Keeping(Away(), in_memory().sessions)
+        return replace(in_memory(), responses=Away())
 
     @pytest.mark.usefixtures("played")
     @pytest.mark.parametrize("ident", ["resp_\0", "resp_" + "x" * 65, "resp_é", "1", "resp_1 "])
@@ -196,7 +198,7 @@ class Away:
     def _refuse(self) -> NoReturn:
         raise Refusal(503, "The store cannot be reached: send it again later.")
 
-    async def put(self, response: StoredResponse) -> None:
+    async def put(self, response: StoredResponse, event: Event | None = None) -> None:
         self._refuse()
 
     async def get(self, id: str, owner: str) -> StoredResponse | None:  # noqa: A002 - as the API calls it
@@ -214,7 +216,7 @@ class TestWithoutAStore:
 
     @pytest.fixture
     def keeping(self) -> Keeping:
-        return Keeping(Away(), in_memory().sessions)
+        return replace(in_memory(), responses=Away())
 
     @pytest.mark.usefixtures("played")
     async def test_an_answer_says_that_it_was_not_kept(self, client: httpx.AsyncClient) -> None:

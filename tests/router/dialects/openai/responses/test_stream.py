@@ -282,7 +282,7 @@ CALLS = [{"id": i, "type": "function", "function": {"name": i, "arguments": "{}"
     ],
 )
 def test_whole_answers(body: bytes, said: Any, status: str) -> None:
-    response, _ = whole(body, WHOLE, BASE, Ids(IDENT))
+    response = whole(body, WHOLE, BASE, Ids(IDENT))
     found = [
         (i["name"], i["arguments"]) if "name" in i else (i["type"], i["content"][0]["text"]) for i in response["output"]
     ]

@@ -130,7 +130,7 @@ def test_fields(fields: Any, more: Any) -> None:
 
 def test_a_stream_asks_for_its_usage() -> None:
     found = sent(stream=True, streamed=True)
-    assert (found["stream"], found["stream_options"]) == (True, {"include_usage": True})
+    assert (found["stream"], found["stream_options"]) == (True, {"include_usage": True, "continuous_usage_stats": True})
 
 
 def test_what_a_model_cannot_do_it_is_not_asked_for() -> None:

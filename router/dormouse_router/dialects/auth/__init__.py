@@ -1,0 +1,1 @@
+"""`/v1/auth`: keys, and who one is. Errors as OpenAI words them."""
