@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from dormouse_router.asgi import Receive, Scope, Send
 from dormouse_router.openapi import pages
+from dormouse_router.recent import concealed
 from dormouse_router.request import Dialect, Refusal, Reply
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ class App:
     def __init__(self, dialects: Sequence[Dialect]) -> None:
         self.dialects = sorted(dialects, key=lambda dialect: len(dialect.prefix), reverse=True)
         self._hot = {path for dialect in dialects for path in (*dialect.posts, *dialect.starts, *dialect.forms)}
+        self._named = [ends for dialect in dialects for ends in dialect.named]
         self._routers = [pages.router(), *(cast("APIRouter", dialect.router) for dialect in self.dialects)]
         self._also = {(route.path, method) for route in self.routes for method in route.methods or ()}
         """What the framework answers, on hot paths too."""
@@ -55,8 +57,10 @@ class App:
             log.exception("request failed", path=scope["path"])
 
     def words(self, path: str, refusal: Refusal) -> Reply:
-        """`refusal` in the dialect of `path`."""
-        return next(dialect for dialect in self.dialects if path.startswith(dialect.prefix)).refuse(refusal)
+        """`refusal` in the dialect of `path`: whose names it has around a model's, else whose prefix."""
+        named = (dialect for dialect in self.dialects if any(between(path, ends) for ends in dialect.named))
+        whose = next(named, None) or next(each for each in self.dialects if path.startswith(each.prefix))
+        return whose.refuse(refusal)
 
     async def _wrong_method(self, scope: Scope, send: Send) -> None:
         allowed = self._allowed(scope["path"])
@@ -68,6 +72,8 @@ class App:
 
     def _allowed(self, path: str) -> str:
         """The methods of `path`, as a 405 has to tell them (RFC 9110)."""
+        if any(between(path, ends) for ends in self._named):
+            return "POST"
         if path in self._hot:
             methods = {"POST", *(method for known, method in self._also if known == path)}
         else:
@@ -97,6 +103,12 @@ class App:
         return Response(b"" if request.method == "HEAD" else reply.body, reply.status, headers)
 
 
+def between(path: str, ends: tuple[str, str]) -> bool:
+    """Whether `path` has a name between the two."""
+    before, after = ends
+    return len(path) > len(before) + len(after) and path.startswith(before) and path.endswith(after)
+
+
 def _method_not_allowed(method: str, allowed: str) -> Refusal:
     return Refusal(405, f"Method {method} is not allowed here: use {allowed}.", code="method_not_allowed")
 
@@ -116,6 +128,6 @@ def _as_refusal(error: Exception, request: StarletteRequest) -> Refusal:
     if not isinstance(error, HTTPException):
         return bug()
     if error.status_code == 404:
-        text = f"Unknown request URL: {request.method} {request.url.path}. See /docs for what there is."
+        text = f"Unknown request URL: {request.method} {concealed(request.url.path)}. See /docs for what there is."
         return Refusal(404, text, code="unknown_url")
     return Refusal(error.status_code, str(error.detail))

@@ -152,9 +152,9 @@ class AsgiTurn(RequestResponseCycle):
         if not named:
             given = next((value for name, value in self.scope["headers"] if name == b"x-request-id"), None)
             head += header_lines(((b"x-request-id", request_id(given).encode()),))
-        if closing:
-            self.keep_alive = False
-        elif not self.keep_alive:
+        if closing or (self.more_body and self._large()):
+            self.keep_alive = False  # the answer came first, and the rest of such a body is not worth reading
+        if not (closing or self.keep_alive):
             head += CLOSE
         if self.chunked_encoding is None and status not in NO_BODY and self.scope["method"] != "HEAD":
             self.chunked_encoding = True
@@ -164,6 +164,11 @@ class AsgiTurn(RequestResponseCycle):
             self.transport.write(head)
         else:
             self._head = head
+
+    def _large(self) -> bool:
+        """Whether the body says that it has more bytes than are read in vain, or does not say how many."""
+        said = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
+        return said is None or int(said) > HIGH_WATER
 
     def _piece(self, body: bytes, more: bool) -> None:
         if self.scope["method"] == "HEAD":

@@ -25,11 +25,13 @@ class Resource(StrEnum):
 class ClusterError(Exception):
     """The API server said no, or could not be reached (`status` 0). The text is the server's own sentence."""
 
-    def __init__(self, status: int, message: str, reason: str = "") -> None:
+    def __init__(self, status: int, message: str, reason: str = "", causes: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         """Kubernetes' word: AlreadyExists, Invalid, Expired, ..."""
+        self.causes = causes
+        """Of what is Invalid: (field, sentence), such as spec.source.revision."""
 
 
 class Expired(ClusterError):  # noqa: N818 - Kubernetes' own word
@@ -66,6 +68,15 @@ class LeaseState:
     wish: Wish | None
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What the API server says of a token."""
+
+    authenticated: bool
+    username: str = ""
+    audiences: tuple[str, ...] = ()
+
+
 class Cluster(Protocol):
     """The API server. Every method may raise ClusterError."""
 
@@ -85,7 +96,13 @@ class Cluster(Protocol):
         """Set these annotations of the Lease, whatever its version."""
         ...
 
-    async def create_model(self, namespace: str, name: str, spec: Object) -> None: ...
+    async def create_model(self, meta: Object, spec: Object, *, dry_run: bool = False) -> None:
+        """`meta`: namespace, name, and more where it has more."""
+        ...
+
+    async def patch_model(self, namespace: str, name: str, uid: str, spec: Object, *, dry_run: bool = False) -> None:
+        """Merge `spec` into its own, if it is still the one with this uid; ClusterError 404 or 409 when it is not."""
+        ...
 
     async def delete_model(self, namespace: str, name: str, uid: str) -> None:
         """Delete it if it is still the one with this uid; ClusterError 404 or 409 when it is not."""

@@ -15,7 +15,7 @@ LOCAL = re.compile(
     rb"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\d+)?"
     rb"|(?:app|file|tauri|vscode-webview|vscode-file|chrome-extension|moz-extension|safari-web-extension)://.*"
 )
-_METHODS = b"GET, POST, DELETE, HEAD, OPTIONS"
+_METHODS = b"GET, POST, PATCH, DELETE, HEAD, OPTIONS"
 _HEADERS = b"authorization, content-type, user-agent, accept, x-requested-with, openai-beta, x-api-key, x-request-id"
 _FAMILIES = (b"x-stainless-", b"x-dormouse-", b"anthropic-")
 """The SDKs' headers and our own: their lists grow, so those that are asked for are allowed."""
@@ -24,7 +24,8 @@ _EXPOSED = (
     b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, location, openai-version, "
     b"openai-processing-ms, "
     b"x-dormouse-model, x-dormouse-quantization, x-dormouse-commit, x-dormouse-engine, x-dormouse-hold-ms, "
-    b"x-dormouse-route, x-dormouse-variant"
+    b"x-dormouse-route, x-dormouse-variant, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
+    b"x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 """All that answers say in headers: a page may read no others."""
 

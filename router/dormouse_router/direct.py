@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from dormouse_router.asgi import path_of, request_id
+from dormouse_router.caller import Passed
 from dormouse_router.http11 import Connection
 from dormouse_router.inflate import inflated
 from dormouse_router.request import Headers, Refusal, Reply, Starter, header_lines
@@ -61,7 +62,10 @@ class Direct:
     started = ended = gone = False
     allowing = more = b""
     """Lines of every head: for a web page that may call; which weights answer."""
+    low = False
     task: "asyncio.Task[None] | None" = None
+    passed: Passed | None = None
+    """Who sent it (`passed.caller`), where that is asked."""
     _body: bytes | None = None
     _piece = b""
     """The first of the body, and all of most bodies."""
@@ -78,7 +82,7 @@ class Direct:
         self._url = connection.url
         self._pieces: list[bytes] = []
         self._chunked = connection.version != "1.0"
-        self.header: Callable[[bytes], bytes | None] = dict(connection.headers).get
+        self.header = connection.header
 
     # ------------------------------------------------------------------ turns.Turn
 
@@ -244,6 +248,16 @@ class Direct:
         connection.when_writable = writable
         if writable is not None and connection.write_paused:
             writable(False)
+
+    # ------------------------------------------------------------------ caller.Asked
+
+    @property
+    def peer(self) -> str:
+        return str((self.transport.get_extra_info("peername") or ("",))[0])
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do it before the handler's turn; unlike `spawn`'s, it is not what answers."""
+        return self._connection.shared.spawn(self._connection.loop, work)
 
     # ------------------------------------------------------------------ inside
 

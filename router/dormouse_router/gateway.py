@@ -10,14 +10,18 @@ from typing import Protocol
 
 from dormouse_api.model import InferenceModelSpec
 from dormouse_api.route import InferenceRouteSpec
+from dormouse_router.caller import Caller
 from dormouse_router.catalog.record import Record
 from dormouse_router.catalog.routes import Route
-from dormouse_router.request import Headers, Request
+from dormouse_router.request import Headers, Refusal, Request
+from dormouse_router.request import UpstreamCut as UpstreamCut
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
 TOKENIZE = "/tokenize"
+BATCH = "batch"
+"""`Call.dialect` of what the batch worker asks."""
 SESSION = b"x-dormouse-session"
 """A request header: `Call.session`."""
 FOREVER = -1.0
@@ -39,20 +43,19 @@ class Waiting:
 
 @dataclass(slots=True)
 class Call:
-    """One request for an engine. `body` is what the engine gets, byte for byte; its model must be `record.name`."""
+    """One request for an engine. `body` is what the engine gets, byte for byte; its model must be `record.called`."""
 
     record: Record
     path: str
     """On the engine: CHAT, COMPLETIONS, EMBEDDINGS, TOKENIZE or another of its POST routes."""
     body: bytes
     dialect: str
-    """openai, ollama, anthropic or native: a label of the metrics."""
+    """openai, ollama, anthropic, replicate, native or batch: a label of the metrics."""
     stream: bool = False
     keep_alive: float | None = None
     """Seconds the model shall stay awake after this call; None: its idleSeconds; 0: unload; negative: for ever."""
     hold: float | None = None
-    """Most seconds this caller wants to be held; None, or more than the model's holdSeconds: those. 0: the wake begins,
-    and the call is refused at once."""
+    """Most seconds to hold it, the model's holdSeconds at most; None: those. 0: the wake begins, and it is refused."""
     request_id: str = ""
     session: bytes = b""
     """Calls of one session meet at one engine while it is not overloaded; b"": those whose prompts begin alike do."""
@@ -62,6 +65,11 @@ class Call:
     """Of the body."""
     renamed: Callable[[str], bytes] | None = None
     """The body for a model of another name, where it is not JSON and the gateway cannot write it."""
+    low: bool = False
+    """It yields to all others (a batch's): engines take it up last, and it waits for its model only where `hold` says
+    so, which then may be longer than the model's holdSeconds."""
+    spend: Callable[[int], None] | None = None
+    """Told how many tokens it took, at its end; the gateway sets it."""
     waiting: Callable[[Waiting], Awaitable[None]] | None = None
     """Called while the call is held, first after a few seconds, then at an interval: for SSE comments."""
 
@@ -121,16 +129,17 @@ class Upstream(Protocol):
     def flow(self) -> Flow: ...
 
     @property
+    def pace(self) -> float | None:
+        """Seconds per token of the model's calls that are not low, where there were any a moment ago."""
+        ...
+
+    @property
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes: pieces of any size, never empty. `UpstreamCut` when the engine dies in the middle."""
         ...
 
     async def body(self) -> bytes:
         """The whole body (bounded: 64 MiB). `UpstreamCut` when the engine dies in the middle."""
-        ...
-
-    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Tell how many tokens the call took, once the answer has said so."""
         ...
 
 
@@ -160,10 +169,6 @@ class Opening(Protocol):
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None: ...
 
 
-class UpstreamCut(Exception):  # noqa: N818
-    """The engine went away, or went silent, in the middle of its answer: say so in-band. The text is for the client."""
-
-
 class Gateway(Protocol):
     """The catalogue, the hold and the data plane behind one door."""
 
@@ -171,29 +176,34 @@ class Gateway(Protocol):
         """The model to call for `name`. `exact=False` (Ollama): any case, `:latest` may be left out or added.
 
         A route's name gives the model whose turn it is, or the one that `request` and `body` stick to; its record says
-        so (`taken`), and is to be passed on to `open`, `load` and `unload` as it is.
+        so (`taken`), and is to be passed on to `open`, `load` and `unload` as it is. What whoever sent `request` does
+        not see is not there; without a request that is whatever not everybody sees.
         Raises Refusal 404 (model_not_found) whose message says how to pull it, 503 where no model of a route can serve.
         """
         ...
 
-    def model(self, name: str, *, exact: bool = True) -> Record | None:
-        """The model served as `name`, for lists and details. None where there is none, or a route has the name."""
+    def caller(self, owner: str) -> Caller:
+        """Who asks now; in mode `open` whoever has this credential (`keeping.request_owner`)."""
         ...
 
-    def route(self, name: str, *, exact: bool = True) -> Route | None:
-        """The route served as `name`."""
+    def sees(self, caller: Caller, found: Record | Route) -> bool:
+        """Whether it is there for the caller."""
         ...
 
-    def routes(self) -> list[Route]:
-        """Every route, newest first."""
+    def look_up(self, name: str, caller: Caller, *, exact: bool = True) -> Record | Route | None:
+        """The model or route that `name` means to the caller, to tell or change it. Never wakes anything."""
+        ...
+
+    def models(self, caller: Caller) -> list[Record]:
+        """Every model that the caller sees, newest first. Never wakes anything."""
+        ...
+
+    def routes(self, caller: Caller) -> list[Route]:
+        """Every route that the caller sees, newest first."""
         ...
 
     def behind(self, route: Route) -> list[Record]:
         """The models of the route that are there: its variants' in order, then those that would step in."""
-        ...
-
-    def models(self) -> list[Record]:
-        """Every model, newest first. Never wakes anything."""
         ...
 
     def awake(self, record: Record) -> bool:
@@ -226,21 +236,30 @@ class Gateway(Protocol):
 class ModelStore(Protocol):
     """Creating and deleting models, for the dialects that may (`Settings.pull`, `Settings.delete` are checked here)."""
 
-    async def create(self, name: str, spec: InferenceModelSpec, *, namespace: str | None = None) -> None:
-        """Create an InferenceModel; None is the default namespace.
+    async def create(
+        self, name: str, spec: InferenceModelSpec, caller: Caller, *, mark: str = "", dry_run: bool = False
+    ) -> InferenceModelSpec:
+        """Create an InferenceModel of the caller's in the default namespace; `dry_run`: only say whether that can be.
+        Its spec, with whose it is. `mark`: what its record shall have as `request`.
 
         Refusal 403 where pulling is forbidden, 409 where it exists, 400 with the API server's sentence where it is
-        invalid, 503 where the API server cannot be reached.
+        invalid (`param` is the field, such as spec.source.revision), 503 where the API server cannot be reached.
         """
         ...
 
-    async def delete(self, record: Record) -> None:
-        """Delete the InferenceModel. Refusal 403 where deleting is forbidden, 404 where it is gone, 503."""
+    async def change(self, record: Record, spec: dict[str, object], caller: Caller, *, dry_run: bool = False) -> None:
+        """Merge `spec` (as it travels; null takes a field away) into the InferenceModel's. Refusal as from `create`,
+        403 where it is not the caller's, 404 where it is gone.
+        """
         ...
 
-    async def reload(self, record: Record, at: str) -> None:
+    async def delete(self, record: Record, caller: Caller) -> None:
+        """Delete the InferenceModel. Refusal 403 where that is forbidden or it is somebody else's, 404, 503."""
+        ...
+
+    async def reload(self, record: Record, at: str, caller: Caller) -> None:
         """Have every runtime pod of the model replaced by a fresh one; `at` (a MicroTime) says which time this is.
-        Refusal 403 where reloading is forbidden, 404 where nobody has looked at the model yet, 503.
+        Refusal 403 where reloading is forbidden or it is somebody else's, 404 where nobody has looked at it yet, 503.
         """
         ...
 
@@ -260,3 +279,13 @@ class ModelStore(Protocol):
 
     @property
     def default_namespace(self) -> str: ...
+
+
+def unknown(name: str) -> Refusal:
+    """The refusal of a call for a model that is not there. Nothing is ever downloaded by a chat."""
+    shown = name if len(name) <= 200 else f"{name[:200]}..."
+    text = (
+        f"The model '{shown}' was not found. Pull it first: `ollama pull <org>/<name>`, POST /pull with "
+        '{"model": "<org>/<name>"}, or `kubectl apply` an InferenceModel that names it.'
+    )
+    return Refusal(404, text, code="model_not_found", param="model")

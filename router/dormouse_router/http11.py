@@ -13,12 +13,11 @@ import httptools
 
 from dormouse_router.halfclosed import Asking
 from dormouse_router.paced import Paced
-from dormouse_router.request import Headers
+from dormouse_router.request import Header, Headers
 from dormouse_router.turns import NO_REQUEST, TOO_LARGE, TOO_SLOW, Limits, Shared, Turn
 from dormouse_router.upgrades import without_upgrade
 
-MAX_HEAD = 64 * 1024
-MAX_HEADERS = 256
+MAX_HEAD, MAX_HEADERS = 64 * 1024, 256
 _VERSIONS = ("1.1", "1.0")
 _MINDED = frozenset((b"host", b"expect", b"transfer-encoding"))
 
@@ -46,6 +45,7 @@ class Connection(Paced):
         self.method = self.url = b""
         self.version = "1.1"
         self.headers: Headers = []
+        self.header: Header = dict[bytes, bytes]().get
         self.expects = False
         self._refusal: bytes | None = None
         """Nothing more is read; this is said once the answers that are owed are out."""
@@ -152,6 +152,7 @@ class Connection(Paced):
         if self._refusal is not None:
             return
         self.method = parser.get_method()
+        self.header = dict(self.headers).get
         self._receiving = turn = self.shared.take(self)
         turn.keep_alive = version == "1.1" and parser.should_keep_alive() and not self.shared.leaving
         if self.turn is None and not self._waiting:
@@ -190,8 +191,10 @@ class Connection(Paced):
         transport = self.transport
         if transport.is_closing():
             return
+        self.resume_reading()  # the turn may have paused it, and asks for nothing more
         if turn is None or not turn.keep_alive:
-            transport.close()
+            unread, self._receiving, self._refusal = self._receiving, None, b""
+            (transport.close if unread is None else self.linger)()
         elif self._waiting:
             self.loop.call_soon(self._next)  # not at once: there may be hundreds, each answered at once
         elif self._refusal is not None:
@@ -256,11 +259,11 @@ class Connection(Paced):
         if self.turn is not None or self._waiting:
             self._last()
 
-    def shutdown(self) -> None:
-        """No request is waited for any more; one whose head has begun is still served."""
+    def shutdown(self, *, late: bool = False) -> None:
+        """No request is waited for any more but one whose head has begun and, unless it is `late`, the first one."""
         self.leave()
-        begun = self._in_head and self._barren
-        if not begun and self.turn is None and not self._waiting:
+        coming = (self.phase == HEAD and not late) or (self._in_head and self._barren)
+        if not coming and self.turn is None and not self._waiting:
             self.transport.close()
 
     def stop(self) -> None:

@@ -31,6 +31,8 @@ class Accelerator:
     utilization: float | None = None
     """Share of time it was busy, 0 to 1. A device that is split into instances does not tell."""
     temperature: float | None = None
+    warnings: int = 0
+    """How many warnings of it stand; which ones is in the model's status."""
 
 
 @dataclass(frozen=True, slots=True)

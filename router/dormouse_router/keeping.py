@@ -1,4 +1,4 @@
-"""What is kept between requests, as dialects see it: answers of the Responses API and histories of sessions.
+"""What is kept between requests, as dialects see it: answers, sessions, files, batches, predictions.
 
 Types and protocols only; `store` fulfils them, in memory, in a database or in Redis. Where it cannot (the database is
 away), its methods raise Refusal 503, which each dialect words itself.
@@ -9,6 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dormouse_router.accounting.entries import Usage
+from dormouse_router.accounts import Accounts
+from dormouse_router.batching import Batches, Work
+from dormouse_router.caller import current
+from dormouse_router.filing import Files, Uploads
+from dormouse_router.notifying import Event, Webhooks
+from dormouse_router.predicting import Predictions
 from dormouse_router.request import Request
 
 Message = dict[str, Any]
@@ -38,8 +45,8 @@ class StoredResponse:
 class Responses(Protocol):
     """Answers that were asked to be kept."""
 
-    async def put(self, response: StoredResponse) -> None:
-        """Insert it, or replace its owner's one with its id."""
+    async def put(self, response: StoredResponse, event: Event | None = None) -> None:
+        """Insert it, or replace its owner's one with its id; and announce `event`: both or nothing."""
         ...
 
     async def get(self, id: str, owner: str) -> StoredResponse | None:  # noqa: A002 - as the API calls it
@@ -79,25 +86,41 @@ class Keeping:
 
     responses: Responses
     sessions: Sessions
+    files: Files
+    uploads: Uploads
+    predictions: Predictions
+    webhooks: Webhooks
+    batches: Batches
+    work: Work | None
+    """Of those batches; None where no worker can see them, because nothing is kept beyond this process."""
+    accounts: Accounts
+    usage: Usage
     trouble: Callable[[], str | None] = lambda: None
     """Why nothing can be kept now, in a sentence for whoever operates the router; None where all is well."""
 
 
 def request_owner(request: Request) -> str:
-    """Who sent the request: a hash of its credential, "" where it has none."""
-    return _owner(_text(request.header(b"authorization")), _text(request.header(b"x-api-key")))
+    """Whose is what the request keeps: its caller's, or in mode `open` a hash of its credential, "" without one."""
+    caller = current()
+    if caller is not None:
+        return caller.owner
+    return credential_owner(_text(request.header(b"authorization")), _text(request.header(b"x-api-key")))
 
 
 def headers_owner(headers: Mapping[str, str]) -> str:
     """`request_owner`, for what FastAPI serves."""
-    return _owner(headers.get("authorization", ""), headers.get("x-api-key", ""))
+    caller = current()
+    if caller is not None:
+        return caller.owner
+    return credential_owner(headers.get("authorization", ""), headers.get("x-api-key", ""))
 
 
 def _text(value: bytes | None) -> str:
     return (value or b"").decode("latin-1")
 
 
-def _owner(authorization: str, api_key: str) -> str:
+def credential_owner(authorization: str, api_key: str) -> str:
+    """Whose that is which nobody has a name for: what is kept by the hash stays theirs who send the same again."""
     bearer = authorization[len(_BEARER) :] if authorization[: len(_BEARER)].lower() == _BEARER else ""
     credential = bearer.strip() or api_key.strip()
     return hashlib.sha256(credential.encode("latin-1")).hexdigest() if credential else ""

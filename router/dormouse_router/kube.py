@@ -7,6 +7,7 @@ Owns paths, time-outs and the translation of every failure into `ClusterError`.
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -15,11 +16,12 @@ from kubernetes.aio import client, config
 
 from dormouse_api.lease import read_wish
 from dormouse_api.names import API_VERSION, GROUP, LABEL_DERIVED, LABEL_MODEL, MODEL_KIND, ROUTE_KIND, VERSION
-from dormouse_router.cluster import ClusterError, Event, Expired, LeaseState, Listing, Object, Resource
+from dormouse_router.cluster import ClusterError, Event, Expired, LeaseState, Listing, Object, Resource, Review
 
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 FIELD_MANAGER = "dormouse-router"
+WRITING = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 15.0
 WATCH_SECONDS = 300
 """After this long the server ends a watch and it is begun anew, at the same place."""
@@ -33,6 +35,7 @@ _ROOTS = {
     Resource.ROUTES: f"/apis/{GROUP}/{VERSION}",
     Resource.SLICES: "/apis/discovery.k8s.io/v1",
 }
+_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _SELECTORS = {Resource.SLICES: {"labelSelector": LABEL_MODEL}}
 
 
@@ -85,7 +88,7 @@ class Kube:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClusterError(0, f"the watch broke off: {error or type(error).__name__}") from error
         finally:
-            response.close()
+            _give_up(response)
 
     async def get_lease(self, namespace: str, name: str) -> LeaseState:
         return _lease(await self._json("GET", _lease_path(namespace, name)))
@@ -99,8 +102,13 @@ class Kube:
         body = {"metadata": {"annotations": dict(annotations)}}
         await self._json("PATCH", _lease_path(namespace, name), {"fieldManager": FIELD_MANAGER}, body, MERGE)
 
-    async def create_model(self, namespace: str, name: str, spec: Object) -> None:
-        await self._create(Resource.MODELS, MODEL_KIND, {"name": name, "namespace": namespace}, spec)
+    async def create_model(self, meta: Object, spec: Object, *, dry_run: bool = False) -> None:
+        await self._create(Resource.MODELS, MODEL_KIND, meta, spec, _tried(dry_run))
+
+    async def patch_model(self, namespace: str, name: str, uid: str, spec: Object, *, dry_run: bool = False) -> None:
+        body = {"metadata": {"uid": uid}, "spec": spec}
+        path = f"{_collection(Resource.MODELS, namespace)}/{name}"
+        await self._json("PATCH", path, WRITING | _tried(dry_run), body, MERGE)
 
     async def delete_model(self, namespace: str, name: str, uid: str) -> None:
         await self._delete(Resource.MODELS, namespace, name, uid)
@@ -114,16 +122,27 @@ class Kube:
             {"op": "replace", "path": "/metadata/resourceVersion", "value": version},  # 409 where it is another
             {"op": "replace", "path": "/spec", "value": spec},
         ]
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        await self._json("PATCH", f"{_collection(Resource.ROUTES, namespace)}/{name}", query, patch, JSON_PATCH)
+        await self._json("PATCH", f"{_collection(Resource.ROUTES, namespace)}/{name}", WRITING, patch, JSON_PATCH)
 
     async def delete_route(self, namespace: str, name: str, uid: str) -> None:
         await self._delete(Resource.ROUTES, namespace, name, uid)
 
-    async def _create(self, resource: Resource, kind: str, meta: Object, spec: Object) -> None:
+    async def review(self, token: str, audience: str) -> Review:
+        """Whose token it is, if it was made for `audience`."""
+        spec = {"token": token, "audiences": [audience]}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+        said = await self._json("POST", _REVIEWS, None, body, "application/json")
+        status = said.get("status", {})
+        username = str(status.get("user", {}).get("username", ""))
+        return Review(bool(status.get("authenticated")), username, tuple(status.get("audiences", ())))
+
+    async def _create(
+        self, resource: Resource, kind: str, meta: Object, spec: Object, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": meta, "spec": spec}
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        await self._json("POST", _collection(resource, meta["namespace"]), query, body, "application/json")
+        await self._json(
+            "POST", _collection(resource, meta["namespace"]), {**WRITING, **more}, body, "application/json"
+        )
 
     async def _delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
@@ -170,6 +189,11 @@ class Kube:
         return response
 
 
+def _tried(dry_run: bool) -> dict[str, str]:
+    """More of the query of a write that is only to be tried."""
+    return {"dryRun": "All"} if dry_run else {}
+
+
 def _collection(resource: Resource, namespace: str | None) -> str:
     inside = f"/namespaces/{namespace}" if namespace else ""
     return f"{_ROOTS[resource]}{inside}/{resource.value}"
@@ -200,7 +224,25 @@ def _refused(status: int, content: bytes) -> ClusterError:
 
 def _error(status: int, body: Object) -> ClusterError:
     message = str(body.get("message") or f"the API server answered {status}")
-    return Expired(message) if status == 410 else ClusterError(status, message, str(body.get("reason") or ""))
+    return (
+        Expired(message)
+        if status == 410
+        else ClusterError(status, message, str(body.get("reason") or ""), _causes(body))
+    )
+
+
+def _causes(body: Object) -> tuple[tuple[str, str], ...]:
+    """Each field that is invalid, and why."""
+    details = body.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return tuple((str(cause["field"]), str(cause.get("message") or "")) for cause in causes or () if cause.get("field"))
+
+
+def _give_up(response: aiohttp.ClientResponse) -> None:
+    """Leave an answer that goes on. An orderly end of TLS would wait for the API server, longer than our loop lives."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -20,19 +20,26 @@ KEEP_ALIVE_SECONDS = 75.0
 HEAD_SECONDS = 20.0
 """Longest time from a connection's opening, or a head's first byte, to a whole head."""
 CANCEL_SECONDS = 2.0
+FRESH_SECONDS = 2.0
+"""How long a connection that was opened a moment before the end may take for its first request."""
 KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 """A client that vanished without a word is noticed within two minutes, also while it waits for its model to wake."""
 
 
 class Listener:
-    """One socket. `take` makes the turn of each request; times in seconds."""
+    """One socket, or one that listens already. `take` makes the turn of each request; times in seconds."""
 
     def __init__(
-        self, take: Callable[[Connection], Turn], address: tuple[str, int], *, body_timeout: float, write_timeout: float
+        self,
+        take: Callable[[Connection], Turn],
+        address: tuple[str, int] | socket.socket,
+        *,
+        body_timeout: float,
+        write_timeout: float,
     ) -> None:
         self._shared = Shared(take)
         self._body_timeout, self._write_timeout = body_timeout, write_timeout
-        self._socket = _listen(*address)
+        self._socket = address if isinstance(address, socket.socket) else _listen(*address)
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.TimerHandle | None = None
         self.port: int = self._socket.getsockname()[1]
@@ -65,15 +72,20 @@ class Listener:
         self._server.close()
         self._shared.leaving = True
         await asyncio.sleep(0)  # what has arrived by now is read before its connection is taken for idle
-        for connection in list(self._shared.connections):
-            connection.shutdown()
+        self._shut()
+        late = asyncio.get_running_loop().call_later(FRESH_SECONDS, self._shut, True)
         try:
             async with asyncio.timeout(seconds):
                 await self._ended()
         except TimeoutError:
             await self._cut()
+        late.cancel()
         if self._ticking is not None:
             self._ticking.cancel()
+
+    def _shut(self, late: bool = False) -> None:
+        for connection in list(self._shared.connections):
+            connection.shutdown(late=late)
 
     async def _ended(self) -> None:
         changed = asyncio.Event()

@@ -8,9 +8,12 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator, Callable
 
+from dormouse_api.access import Access
 from dormouse_api.model import InferenceModelSpec
-from dormouse_api.names import ANNOTATION_RESTARTED, runtime_name
+from dormouse_api.names import ANNOTATION_REQUEST, ANNOTATION_RESTARTED, runtime_name
 from dormouse_api.route import InferenceRouteSpec
+from dormouse_router.access.rules import Verb, may
+from dormouse_router.caller import Caller
 from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.record import Key, Record
 from dormouse_router.catalog.routes import Route
@@ -32,7 +35,9 @@ class Models:
     def default_namespace(self) -> str:
         return self._settings.default_namespace
 
-    async def create(self, name: str, spec: InferenceModelSpec, *, namespace: str | None = None) -> None:
+    async def create(
+        self, name: str, spec: InferenceModelSpec, caller: Caller, *, mark: str = "", dry_run: bool = False
+    ) -> InferenceModelSpec:
         if not self._settings.pull:
             text = "Pulling models through the API is switched off here: ask the administrator to create it."
             raise Refusal(403, text, code="pull_forbidden")
@@ -43,24 +48,40 @@ class Models:
                 "(DORMOUSE_PULL_SOURCES, chart: router.pullSources)."
             )
             raise Refusal(403, text, code="source_forbidden", param="model")
+        spec = owned(spec, caller)
+        noted = {"annotations": {ANNOTATION_REQUEST: mark}} if mark else {}
+        meta = {"namespace": self.default_namespace, "name": name, **noted}
         try:
-            await self._cluster.create_model(namespace or self.default_namespace, name, spec.wire())
+            await self._cluster.create_model(meta, spec.wire(), dry_run=dry_run)
         except ClusterError as error:
             raise _refusal(error, name) from error
+        return spec
 
-    async def delete(self, record: Record) -> None:
+    async def change(self, record: Record, spec: dict[str, object], caller: Caller, *, dry_run: bool = False) -> None:
+        if not self._settings.pull:
+            text = "Changing models through the API is switched off here: ask the administrator to change it."
+            raise Refusal(403, text, code="pull_forbidden")
+        _ask(record, caller, Verb.CHANGE)
+        try:
+            await self._cluster.patch_model(record.namespace, record.name, record.uid, spec, dry_run=dry_run)
+        except ClusterError as error:
+            raise _refusal(error, record.name) from error
+
+    async def delete(self, record: Record, caller: Caller) -> None:
         if not self._settings.delete:
             text = "Deleting models through the API is switched off here: ask the administrator to delete it."
             raise Refusal(403, text, code="delete_forbidden")
+        _ask(record, caller, Verb.DELETE)
         try:
             await self._cluster.delete_model(record.namespace, record.name, record.uid)
         except ClusterError as error:
             raise _refusal(error, record.name) from error
 
-    async def reload(self, record: Record, at: str) -> None:
+    async def reload(self, record: Record, at: str, caller: Caller) -> None:
         if not self._settings.reload:
             text = "Reloading models through the API is switched off here: ask the administrator to restart it."
             raise Refusal(403, text, code="reload_forbidden")
+        _ask(record, caller, Verb.RESTART)
         try:
             await self._cluster.annotate_lease(record.namespace, runtime_name(record.name), {ANNOTATION_RESTARTED: at})
         except ClusterError as error:
@@ -113,6 +134,28 @@ class Models:
                 change.cancel()
 
 
+def owned(spec: InferenceModelSpec, caller: Caller) -> InferenceModelSpec:
+    """`spec` as the caller's, where it has a credential; of nobody's otherwise."""
+    if not caller.owner:
+        return spec
+    access = (spec.access or Access()).model_copy(update={"owner": caller.owner})
+    return spec.model_copy(update={"access": access})
+
+
+def _ask(record: Record, caller: Caller, verb: Verb) -> None:
+    """Refusal 403 where it is not the caller's to do."""
+    if may(caller, record.spec.access, verb):
+        return
+    whose = (
+        "the administrator's" if record.spec.access is None or record.spec.access.owner is None else "somebody else's"
+    )
+    text = (
+        f"The model '{record.name}' is {whose}: send the API key that it was made with (Authorization: Bearer ...), or "
+        "ask the administrator."
+    )
+    raise Refusal(403, text, code="not_the_owner")
+
+
 def allowed(uri: str, patterns: tuple[str, ...]) -> bool:
     """Whether clients may pull `uri`: one of `patterns` is it, with * for any text; without patterns any."""
     wild = (".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
@@ -128,5 +171,6 @@ def _refusal(error: ClusterError, name: str) -> Refusal:
     if error.status == 404:
         return Refusal(404, f"The model '{name}' or its namespace is not there: {text}", code="model_not_found")
     if error.status in (400, 422):
-        return Refusal(400, text, code="invalid_value")
+        field, words = error.causes[0] if error.causes else (None, text)
+        return Refusal(400, words, code="invalid_value", param=field)
     return Refusal(503, f"The cluster's API server did not take the change: {text} Try again.", retry_after=2.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from dormouse_api.demand import Demand, ModelDemand
+from dormouse_api.demand import FIRST_TOKEN_TOLD, Demand, ModelDemand
 from dormouse_router.asgi import Receive, Scope, Send
 from dormouse_router.dataplane.plane import DataPlane
 
@@ -35,12 +35,15 @@ class Ops:
     def demand(self) -> Demand:
         """Who needs what now; models that nobody needs are left out."""
         now = self._plane.clock()
-        return Demand(
-            models={
-                f"{namespace}/{name}": ModelDemand(
-                    in_flight=lane.in_flight, held=len(lane.held), oldest_wait_seconds=round(lane.oldest_wait(now), 3)
+        models = {}
+        for (namespace, name), lane in self._plane.lanes.items():
+            ago = None if lane.first_token is None else now - lane.first_token
+            ago = None if ago is None or ago > FIRST_TOKEN_TOLD else round(ago, 3)
+            if lane.in_flight or lane.held or ago is not None:
+                models[f"{namespace}/{name}"] = ModelDemand(
+                    in_flight=lane.in_flight,
+                    held=len(lane.held),
+                    oldest_wait_seconds=round(lane.oldest_wait(now), 3),
+                    first_token_ago_seconds=ago,
                 )
-                for (namespace, name), lane in self._plane.lanes.items()
-                if lane.in_flight or lane.held
-            }
-        )
+        return Demand(models=models)

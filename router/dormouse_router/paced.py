@@ -10,6 +10,10 @@ LEAST_RATE = 1000.0
 """Bytes per second that a body must come with once its first time is over: one now and then holds a connection."""
 
 
+LINGER_SECONDS = 1.0
+"""How long a client that is answered in the middle of its body has for reading that."""
+
+
 class Paced(asyncio.Protocol):
     """A connection whose client may take its time, but not for ever."""
 
@@ -45,6 +49,11 @@ class Paced(asyncio.Protocol):
             if self._writable is None or self._writable.done():
                 self._writable = self.loop.create_future()
             await self._writable
+
+    def linger(self) -> None:
+        """Close it, in a moment: closed while bytes of the client come, it would be reset, and the answer with it."""
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def trickles(self, seconds: float) -> bool:
         """Whether the body has had `seconds` and the time its bytes may take, and is not whole. Asked once a second."""

@@ -1,32 +1,46 @@
-"""The last warnings and errors of the log, kept for whoever asks what is wrong, without the secrets in them."""
+"""The log without the secrets in it, and its last warnings and errors, kept for whoever asks what is wrong."""
 
+import logging
 import re
 from collections import deque
 from collections.abc import MutableMapping
 from typing import Any
 
+from dormouse_api import masking
+from dormouse_api.masking import HIDDEN
+
 KEPT = 50
 LONGEST = 500
 _LEVELS = frozenset({"warning", "error", "critical"})
-_SECRETS = (
-    (re.compile(r"://[^/@\s]+@"), "://***@"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 ***"),
-    (
-        re.compile(r"(?i)((?:token|secret|password|passwd|api[_-]?key|authorization)[\"']?\s*[=:]\s*)[^\s,;&]+"),
-        r"\1***",
-    ),
-    (re.compile(r"\b(?:hf_|sk-|sk_|ghp_|glpat-)[\w-]{6,}"), "***"),
-    (re.compile(r"/t/[^/\s]+"), "/t/***"),
-)
-"""Credentials in URLs, in headers, in assignments, by their usual beginnings, and in paths."""
+_PATH = re.compile(r"/key/[^/\s]+")
+"""Of a client that can send no header."""
 
 
 def without_secrets(text: str) -> str:
     """`text`, cut to LONGEST characters, with what looks like a credential left out."""
-    text = text[: 4 * LONGEST]  # the patterns take their time
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
+    text = concealed(text[: 4 * LONGEST])  # the patterns take their time
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def concealed(text: str) -> str:
+    """The whole `text` with what looks like a credential left out."""
+    return _PATH.sub(f"/key/{HIDDEN}", masking.without_secrets(text))
+
+
+class Concealing(logging.Formatter):
+    """Of the lines of libraries, which may say a URL or a header again."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return concealed(super().format(record))
+
+
+def conceal(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor of structlog, of lines that tell what went wrong: those say what others said."""
+    if event.get("level") in _LEVELS:
+        for name, value in event.items():
+            if isinstance(value, str):
+                event[name] = concealed(value)
+    return event
 
 
 class Recent:

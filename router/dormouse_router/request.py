@@ -10,6 +10,10 @@ from typing import Any, Protocol
 
 Headers = list[tuple[bytes, bytes]]
 """As ASGI has them: lower-case names."""
+Header = Callable[[bytes], bytes | None]
+"""Gives one of a request by its lower-case name, of several the last."""
+HOLD = b"x-dormouse-hold-seconds"
+"""A request header: most seconds it shall be held while its model wakes; 0: begin the wake, and say so at once."""
 
 
 def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -24,6 +28,11 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 class Refusal(Exception):  # noqa: N818 - an answer to the caller, not a fault of ours
     """The call is not served. Each dialect words it in its own envelope; `message` already holds the fix."""
+
+    lines = b""
+    """More lines of the answer's head (`header_lines`)."""
+    limited: str | None = None
+    """requests or tokens: what this caller has used up, of a 429 that is the caller's own."""
 
     def __init__(
         self,
@@ -48,6 +57,10 @@ class Refusal(Exception):  # noqa: N818 - an answer to the caller, not a fault o
         """Of the request that was refused, for dialects that tell it in the body; the application knows it."""
 
 
+class UpstreamCut(Exception):  # noqa: N818
+    """The engine went away, or went silent, in the middle of its answer: say so in-band. The text is for the client."""
+
+
 @dataclass(slots=True)
 class Reply:
     """A whole answer of a dialect. Not frozen: one is made per call, and a frozen one takes three times as long."""
@@ -65,6 +78,8 @@ class Request(Protocol):
     more: bytes
     """More lines (`header_lines`) of whatever is answered from now on, a refusal too: which weights it is about
     (`dialects.provenance`)."""
+    low: bool
+    """The batch worker sent it for somebody (`behalf`): it yields to others."""
 
     @property
     def query(self) -> bytes: ...
@@ -169,5 +184,10 @@ class Dialect:
     router: object
     starts: Mapping[str, Starter] = field(default_factory=dict)
     forms: Mapping[str, Starter] = field(default_factory=dict)
+    named: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
+    """(before, after) → handler, for POST routes with a name of a model between the two; otherwise as `posts`."""
     drain: Callable[[float], Awaitable[None]] | None = None
     """Called when the router stops: what it does for nobody who waits is to end within so many seconds."""
+    tend: Callable[[Callable[[], bool]], Coroutine[Any, Any, None]] | None = None
+    """What it does beside requests, from the router's start to the end of its drain. It is told whether the router is
+    ready: all models are known."""

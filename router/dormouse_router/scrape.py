@@ -7,6 +7,7 @@ of vLLM's metrics and of ours, and reads no others.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
@@ -35,6 +36,7 @@ _WANTED = (
     names.GPU_MEMORY_TOTAL,
     names.GPU_UTILIZATION,
     names.GPU_TEMPERATURE,
+    names.GPU_WARNING,
 )
 
 Samples = dict[str, dict[str, float]]
@@ -75,8 +77,12 @@ def reading(record: Record, host: str, admin: Samples, engine: Samples) -> Readi
 
 
 def _accelerators(admin: Samples) -> tuple[Accelerator, ...]:
-    totals = admin.get(names.GPU_MEMORY_TOTAL, {})
-    return tuple(_accelerator(admin, gpu, total) for gpu, total in sorted(totals.items()))
+    totals, warned = admin.get(names.GPU_MEMORY_TOTAL, {}), admin.get(names.GPU_WARNING, {})
+    # a device that its driver has lost tells no memory any more, only that
+    return tuple(
+        replace(_accelerator(admin, gpu, totals.get(gpu, 0.0)), warnings=round(warned.get(gpu, 0.0)))
+        for gpu in sorted(totals.keys() | warned.keys())
+    )
 
 
 def _accelerator(admin: Samples, gpu: str, total: float) -> Accelerator:

@@ -7,17 +7,23 @@ leases.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 
 import structlog
 
+from dormouse_router.accounting import audit
+from dormouse_router.accounting.books import Books, Clocks
 from dormouse_router.app import App
 from dormouse_router.asgi import AsgiTurn
+from dormouse_router.behalf import Trust
+from dormouse_router.caller import Gate
 from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.watch import Watcher
 from dormouse_router.cluster import Cluster, Resource
 from dormouse_router.dataplane.plane import DataPlane
 from dormouse_router.dialects import all_dialects
+from dormouse_router.guarded import Behalf, Guarded
 from dormouse_router.hot import Hot
 from dormouse_router.http11 import Connection
 from dormouse_router.inside import Inside
@@ -27,7 +33,11 @@ from dormouse_router.modelstore import Models
 from dormouse_router.ops import Ops
 from dormouse_router.recent import Recent
 from dormouse_router.settings import Settings
+from dormouse_router.tracing.opening import Tracing
 from dormouse_router.turns import Turn
+from dormouse_router.webhooks.deliverer import Deliverer
+from dormouse_router.webhooks.endpoints import Endpoints
+from dormouse_router.webhooks.receivers import Receivers
 
 log = structlog.get_logger()
 OPS_SECONDS = 1.0
@@ -37,22 +47,46 @@ OPS_SECONDS = 1.0
 class Router:
     """A router on `cluster` that keeps in `keeping`. `port` and `ops_port` say where it listens once started."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, keeping: Keeping, recent: Recent | None = None) -> None:
-        """`recent`: what went wrong of late, where the log remembers it."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        keeping: Keeping,
+        recent: Recent | None = None,
+        gate: Gate | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        """`recent`: what went wrong of late, where the log remembers it. `gate`: None lets everybody in. Without
+        `tracing` no spans are made."""
         self.settings = settings
         self.catalog = Catalog()
         self.plane = DataPlane(self.catalog, cluster, settings)
+        self.plane.gate = gate
+        if gate is not None:
+            self.plane.metrics.limits_hit = gate.hits
         store = Models(cluster, self.catalog, settings)
         self.inside = Inside(self.plane, self, recent or Recent())
-        dialects = all_dialects(self.plane, store, settings, keeping, self.inside)
+        dialects = all_dialects(self.plane, store, settings, keeping, self.inside, gate)
         self._dialects = dialects
         self.app = App(dialects)
-        self._hot = Hot(dialects, self.app, settings)
+        self._trust = Trust(keeping.batches.attended, self.plane.clock)
+        around = (dialects, self.app, settings, self._trust)
+        self._hot = (
+            Hot(*around, Behalf(self.app, self.app.words, self._trust)) if gate is None else Guarded(*around, gate)
+        )
+        if tracing is not None:
+            tracing.install(self._hot, self.plane)
         self.watchers = [
             Watcher(cluster, self.catalog, resource, namespace, self.plane.metrics.watched)
             for resource in Resource
             for namespace in settings.namespaces or (None,)
         ]
+        receivers = Receivers(settings.webhooks_allowed, settings.webhook_ports)
+        endpoints = Endpoints(settings.webhook_endpoints, receivers)
+        self._deliverer = Deliverer(keeping.webhooks, receivers, endpoints, self.plane.metrics.webhook_tried)
+        clocks = Clocks(steady=self.plane.clock, wall=time.time)
+        self._books = Books(keeping.usage, audit.opened(settings.audit), clocks, self.plane.metrics.usage_lost)
+        self.plane.book = self._books.note
         self._draining = False
         ops = Ops(self.plane, self.unready)
         self._main = self._listener(self._hot.take, settings.port)
@@ -92,7 +126,10 @@ class Router:
             self._main.leave()
             await asyncio.sleep(self.settings.drain_delay)
             await self._drain(self.settings.drain_seconds)
+            await self._deliverer.close()
             await self.plane.close()
+            await self._books.close()
+            await self._trust.close()
             await self.inside.scraper.close()
             await self._ops.stop(OPS_SECONDS)
 
@@ -106,6 +143,10 @@ class Router:
         tasks = [asyncio.create_task(watcher.run()) for watcher in self.watchers]
         tasks.append(asyncio.create_task(self.plane.pool.sweep()))
         tasks.append(asyncio.create_task(self.inside.pulse.beat()))
+        tasks.append(asyncio.create_task(self._deliverer.run()))
+        tasks.append(asyncio.create_task(self._books.run()))
+        tends = [dialect.tend for dialect in self._dialects if dialect.tend is not None]
+        tasks += [asyncio.create_task(tend(lambda: self.unready() is None)) for tend in tends]
         for task in tasks:
             task.add_done_callback(_report)
         try:

@@ -100,6 +100,8 @@ class FakeCluster:
         """Raised, one per call, by the next lease calls."""
         self.down: ClusterError | None = None
         """Raised by every call while set; open watches break off."""
+        self.lag = 0.0
+        """Seconds until watches hear of a change, as those of a busy API server do."""
         self.created: list[tuple[str, str, Object]] = []
         self.deleted: list[tuple[str, str]] = []
         self.annotations: dict[tuple[str, str], dict[str, str]] = {}
@@ -213,13 +215,26 @@ class FakeCluster:
             raise ClusterError(404, f"leases {name} not found", "NotFound")
         self.annotations.setdefault((namespace, name), {}).update(annotations)
 
-    async def create_model(self, namespace: str, name: str, spec: Object) -> None:
+    async def create_model(self, meta: Object, spec: Object, *, dry_run: bool = False) -> None:
         self._check()
+        namespace, name = meta["namespace"], meta["name"]
         if (namespace, name) in self.objects[Resource.MODELS]:
             raise ClusterError(409, f"{name} already exists", "AlreadyExists")
+        if dry_run:
+            return
         self.created.append((namespace, name, spec))
         obj = model(name, namespace=namespace, reason="Pulling", message="Pulling.")
-        self.add_model(obj | {"spec": spec})
+        self.add_model(obj | {"metadata": obj["metadata"] | meta, "spec": spec})
+
+    async def patch_model(self, namespace: str, name: str, uid: str, spec: Object, *, dry_run: bool = False) -> None:
+        self._check()
+        found = self.objects[Resource.MODELS].get((namespace, name))
+        if found is None:
+            raise ClusterError(404, f"{name} not found", "NotFound")
+        if found["metadata"]["uid"] != uid:
+            raise ClusterError(409, "the uid is another", "Conflict")
+        if not dry_run:
+            self.put(Resource.MODELS, found | {"spec": merged(found["spec"], spec)})
 
     async def delete_model(self, namespace: str, name: str, uid: str) -> None:
         self._check()
@@ -271,11 +286,27 @@ class FakeCluster:
         self._version += 1
         obj = obj | {"metadata": obj["metadata"] | {"resourceVersion": str(self._version)}}
         self._log.append((self._version, resource, Event(kind, obj)))
-        self._wake()
+        if self.lag:
+            asyncio.get_running_loop().call_later(self.lag, self._wake)
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+def merged(old: Any, patch: Any) -> Any:
+    """A JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    kept = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = merged(kept.get(key), value)
+    return kept
 
 
 def _validate_lease(spec: Object) -> None:

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
+from dormouse_router.caller import Gate
 from dormouse_router.cluster import Object, Resource
 from dormouse_router.keeping import Keeping
 from dormouse_router.serve import Router
 from dormouse_router.settings import Settings
 from dormouse_router.store.memory import in_memory
+from dormouse_router.tracing.opening import Tracing
 from tests.router.fakecluster import FakeCluster as FakeCluster
 from tests.router.fakecluster import model as model
 from tests.router.fakecluster import route as route
@@ -26,14 +28,23 @@ from tests.router.rawengine import in_two as in_two
 from tests.router.rawengine import speak as speak
 
 DEADLINE = 20.0
+AT_ONCE = 5.0
+"""Seconds from the event that tells a cause to the answer that repeats it: far below any hold."""
 
 
 class Stage:
     """A running router with a fake cluster behind it and, once `awake`, engines."""
 
-    def __init__(self, settings: Settings, cluster: FakeCluster | None = None, keeping: Keeping | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: FakeCluster | None = None,
+        keeping: Keeping | None = None,
+        gate: Gate | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self.cluster = cluster or FakeCluster()
-        self.router = Router(self.cluster, settings, keeping or in_memory())
+        self.router = Router(self.cluster, settings, keeping or in_memory(), gate=gate, tracing=tracing)
         self.stop = asyncio.Event()
 
     @property
@@ -83,10 +94,14 @@ SETTINGS = Settings(host="127.0.0.1", port=0, ops_port=0, pod_name="router-1", d
 
 @contextlib.asynccontextmanager
 async def stage(
-    keeping: Keeping | None = None, cluster: FakeCluster | None = None, **settings: Any
+    keeping: Keeping | None = None,
+    cluster: FakeCluster | None = None,
+    gate: Gate | None = None,
+    spans: Tracing | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Stage]:
     """A running router, listed and ready."""
-    made = Stage(replace(SETTINGS, **settings), cluster, keeping)
+    made = Stage(replace(SETTINGS, **settings), cluster, keeping, gate, spans)
     running = asyncio.create_task(made.router.run(made.stop))
     try:
         async with asyncio.timeout(DEADLINE):

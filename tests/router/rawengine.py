@@ -6,6 +6,9 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+BACKLOG = 1024
+"""Connections that wait to be accepted: more than any test opens at once, so that none is refused and tried again."""
+
 Serve = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -129,7 +132,7 @@ class Engine:
         self.port = 0
 
     async def start(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", port)
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", port, backlog=BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -1,13 +1,17 @@
 """What a handler writes is what its client reads, piece by piece, whatever the pieces are."""
 
+import time
+
 import httpx
 from fastapi import APIRouter
 
 from dormouse_router.app import App
+from dormouse_router.behalf import Trust
 from dormouse_router.hot import Hot
 from dormouse_router.listener import Listener
 from dormouse_router.request import Dialect, Refusal, Reply, Request
 from dormouse_router.settings import Settings
+from dormouse_router.store.memory import in_memory
 
 
 def refuse(refusal: Refusal) -> Reply:
@@ -22,7 +26,7 @@ async def test_an_empty_piece_is_not_the_end_of_the_answer() -> None:
         await request.end()
 
     dialects = [Dialect("", refuse, {"/pieces": handler}, APIRouter())]
-    hot = Hot(dialects, App(dialects), Settings())
+    hot = Hot(dialects, App(dialects), Settings(), Trust(in_memory().batches.attended, time.monotonic))
     listener = Listener(hot.take, ("127.0.0.1", 0), body_timeout=5, write_timeout=5)
     await listener.start()
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:

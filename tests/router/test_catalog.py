@@ -62,6 +62,17 @@ def test_the_oldest_has_the_name_and_the_others_keep_their_long_one() -> None:
     assert heir.record is young
 
 
+@pytest.mark.parametrize("alias", ["team/tiny", "team/tiny:latest", "TEAM/tiny", "team/TINY:latest"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_no_alias_takes_calls_to_an_object_of_another_namespace(alias: str, exact: bool) -> None:
+    thief = record("thief", created=1.0, aliases=(alias,))
+    known = catalog(thief, record("tiny", namespace="team", created=2.0))
+    for name in ("team/tiny", "team/tiny:latest"):
+        found = known.find(name, exact=exact)
+        assert found is not None
+        assert found.record.full_name == "team/tiny"
+
+
 def test_a_model_that_takes_another_name_is_found_by_it_at_once() -> None:
     made = catalog(record(aliases=("before",)))
     made.put(record(aliases=("after",)))

@@ -108,7 +108,7 @@ async def test_a_preflight_is_204_on_every_path_and_allows_what_clients_send(
     allowed = {name.strip() for name in answer.headers["access-control-allow-headers"].split(",")}
     assert {name.lower() for name in (*sent, *stainless)} <= allowed
     methods = {name.strip() for name in answer.headers["access-control-allow-methods"].split(",")}
-    assert methods == {"GET", "POST", "DELETE", "HEAD", "OPTIONS"}
+    assert methods == {"GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"}
     assert int(answer.headers["access-control-max-age"]) > 0
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from dormouse_router.cluster import Resource
-from tests.router.fakes import SETTINGS, Engine, Stage, model, stage, until
+from tests.router.fakes import AT_ONCE, SETTINGS, Engine, Stage, model, stage, until
 from tests.router.test_holding import held
-from tests.router.test_holding_rules import AT_ONCE, DIALECTS, OPENAI, Dialect
+from tests.router.test_holding_rules import DIALECTS, OPENAI, Dialect
 
 pytestmark = pytest.mark.slow
 

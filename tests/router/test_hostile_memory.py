@@ -101,7 +101,7 @@ def test_thousands_of_idle_connections_cost_little_and_keep_nobody_out() -> None
                 one.sendall(POST)  # half of them have begun
             began = time.monotonic()
             _listed(port)
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < ANSWERED
             assert (router.pss - before) / IDLE_CONNECTIONS < IDLE_BYTES
         finally:
             for one in idle:

@@ -159,7 +159,7 @@ async def test_models_are_listed_and_found_by_every_name(world: Stage, client: h
     ("method", "path", "status"),
     [
         ("GET", "/v1/completions", 405),
-        ("POST", "/v1/models", 405),
+        ("PUT", "/v1/models", 405),
         ("GET", "/v1/nothing", 404),
         ("GET", "/nothing", 404),
     ],

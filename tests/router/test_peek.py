@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dormouse_router.dataplane import peek
 from dormouse_router.dataplane.peek import BadBody, Peek, splice_model
-from dormouse_router.dataplane.usage import from_tail
+from dormouse_router.dataplane.usage import Tokens, from_tail, in_pieces
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -100,7 +100,7 @@ MESSAGES = [{"role": "user", "content": "x"}]
         ({}, Peek("m")),
         ({"stream": True}, Peek("m", True)),
         ({"stream": None}, Peek("m")),
-        ({"stream": True, "stream_options": {"include_usage": True}}, Peek("m", True, usage=True)),
+        ({"stream": True, "stream_options": {"include_usage": True}}, Peek("m", True, usage=True, options=True)),
         ({"max_tokens": 5, "temperature": 1, "top_p": 0.5, "stop": ["a"], "seed": 3, "n": 2}, Peek("m")),
         ({"logit_bias": {"50256": -100}, "logprobs": True, "top_logprobs": 3}, Peek("m")),
         ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, Peek("m")),
@@ -162,14 +162,33 @@ def test_no_bytes_are_anything_but_a_body_or_a_refusal(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("tail", "usage"),
     [
-        (b'"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2}}', (7, 2)),
-        (b'"usage": {"prompt_tokens": 7, "completion_tokens": 2}}\n\ndata: [DONE]\n\n', (7, 2)),
-        (b'"usage":{"prompt_tokens":7,"total_tokens":7}}', (7, 0)),
+        (b'"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2}}', Tokens(7, 2)),
+        (b'"usage": {"prompt_tokens": 7, "completion_tokens": 2}}\n\ndata: [DONE]\n\n', Tokens(7, 2)),
+        (b'"usage":{"prompt_tokens":7,"total_tokens":7}}', Tokens(7, 0)),
         (b'"usage":null}\n\ndata: [DONE]\n\n', None),
         (b'"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\ndata: {"usage":null}', None),
         (b'data: {"choices":[]}', None),
         (b"", None),
     ],
 )
-def test_usage_is_read_from_the_tail(tail: bytes, usage: tuple[int, int] | None) -> None:
+def test_usage_is_read_from_the_tail(tail: bytes, usage: Tokens | None) -> None:
     assert from_tail(tail) == usage
+
+
+USED = b'"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2,"more":{"cached_tokens":4}}}'
+
+
+@pytest.mark.parametrize(
+    ("pieces", "usage"),
+    [
+        ([], None),
+        ([b"{" + USED], Tokens(7, 2, 4)),
+        ([b"x" * 5000, b"{" + USED + b"\n\n", b"data: [DONE]\n\n"], Tokens(7, 2, 4)),
+        ([bytes((byte,)) for byte in USED][-8:], None),
+        ([USED[at : at + 20] for at in range(0, len(USED), 20)], Tokens(7, 2, 4)),
+        ([b'{"id":"rerank",' + USED + b"," + b"x" * 9000, b"y" * 9000], Tokens(7, 2, 4)),
+        ([b"x" * 9000 + USED + b"y" * 3000], None),
+    ],
+)
+def test_usage_is_read_however_the_network_cut_it(pieces: list[bytes], usage: Tokens | None) -> None:
+    assert in_pieces(pieces) == usage

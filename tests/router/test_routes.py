@@ -67,7 +67,7 @@ async def test_answers_and_metrics_say_which_variant_answered(world: Stage, clie
     for variant, count in seen.items():
         assert f'dormouse_route_requests_total{{code="200",route="default/ab",variant="{variant}"}} {count}.0' in shown
     world.cluster.remove(Resource.ROUTES, "default", "ab")
-    await until(lambda: not world.router.plane.routes())
+    await until(lambda: not world.router.catalog.routes.every())
     assert "default/ab" not in await metrics(world)
     await routed(world, "ab", ("a", 1))  # another of that name has its own numbers
     assert "default/ab" not in await metrics(world)
@@ -149,7 +149,9 @@ async def test_a_model_that_fails_while_its_caller_waits_is_stood_in_for(
     world.cluster.put(Resource.MODELS, model("c", reason="EngineFailed", message="No engine can serve it."))
     answer = await call
     assert answer.headers["x-dormouse-variant"] == "b"
-    assert engines["b"].seen[0].json == body("b", stream=stream, temperature=0.2)
+    asked = engines["b"].seen[0].json
+    assert ("stream_options" in asked) is stream, "every stream is asked for its usage"
+    assert {**asked, "stream_options": None} == {**body("b", stream=stream, temperature=0.2), "stream_options": None}
     shown = await metrics(world)
     assert 'dormouse_route_requests_total{code="503",route="default/ab",variant="c"} 1.0' in shown
 
@@ -260,6 +262,6 @@ async def test_a_route_whose_model_is_replaced_goes_on(
     await routed(world, "ab", ("b", 1), sticky={"by": "User"})
     assert (await ask(client, json=body(user="u"))).headers["x-dormouse-variant"] == "b"
     world.cluster.remove(Resource.ROUTES, "default", "ab")
-    await until(lambda: not world.router.plane.routes())
+    await until(lambda: not world.router.catalog.routes.every())
     assert (await client.post(URL, json=body())).status_code == 404
     assert json.loads(engines["a"].seen[0].body)["user"] == "u"

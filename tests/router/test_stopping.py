@@ -102,6 +102,19 @@ async def test_a_request_on_its_way_is_served(make_engine: MakeEngine) -> None:
         assert [statuses(await rest(each)) for each in (reader, again)] == [[200], [200]]
 
 
+async def test_who_had_just_connected_is_served(make_engine: MakeEngine) -> None:
+    """Nodes notice late that a router goes: a connection may be new, and its first request on the way."""
+    async with stoppable(make_engine) as world, raw(world) as (reader, writer):
+        await until(lambda: world.router.connections == 1)
+        world.stop.set()
+        await until(lambda: not listens(world))
+        await asyncio.sleep(0)  # the moment in which it was taken for idle
+        writer.write(sized(BODY))
+        answer = await rest(reader)
+        assert statuses(answer) == [200]
+        assert b"connection: close" in answer.lower()
+
+
 async def test_streams_finish_and_idle_connections_do_not_hold_it_up(make_engine: MakeEngine) -> None:
     go_on = asyncio.Event()
 

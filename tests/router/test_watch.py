@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dormouse_api.model import InferenceModelSpec, Source
+from dormouse_api.model import InferenceModelSpec
+from dormouse_api.source import Source
+from dormouse_router.access.rules import ANYBODY
 from dormouse_router.catalog import watch
 from dormouse_router.catalog.catalog import Catalog
 from dormouse_router.catalog.watch import Watcher
@@ -152,7 +154,7 @@ async def test_a_client_follows_a_model_from_before_it_is_there() -> None:
     async with followed.running():
         records = store.watch("default", "new")
         assert await anext(records) is None
-        await store.create("new", SPEC)
+        await store.create("new", SPEC, ANYBODY)
         first = await anext(records)
         assert first is not None
         assert first.reason == "Pulling"
@@ -163,7 +165,7 @@ async def test_a_client_follows_a_model_from_before_it_is_there() -> None:
         second = await anext(records)
         assert second is not None
         assert second.reason == "ScaledToZero"
-        await store.delete(second)
+        await store.delete(second, ANYBODY)
         assert await anext(records) is None
         await records.aclose()
 
@@ -175,7 +177,7 @@ async def test_what_the_api_servers_refusals_mean_to_a_client(status: int, becom
     cluster = FakeCluster()
     cluster.down = ClusterError(status, "the API server's own sentence")
     with pytest.raises(Refusal) as refused:
-        await Models(cluster, Catalog(), Settings()).create("new", SPEC)
+        await Models(cluster, Catalog(), Settings()).create("new", SPEC, ANYBODY)
     assert refused.value.status == becomes
     assert refused.value.message
 
@@ -186,7 +188,7 @@ async def test_what_is_forbidden_here_reaches_no_api_server() -> None:
     catalog = Catalog()
     store = Models(cluster, catalog, Settings(pull=False, delete=False))
     with pytest.raises(Refusal, match="switched off") as refused:
-        await store.create("new", SPEC)
+        await store.create("new", SPEC, ANYBODY)
     assert refused.value.status == 403
     followed = Followed()
     followed.cluster.add_model()
@@ -195,6 +197,6 @@ async def test_what_is_forbidden_here_reaches_no_api_server() -> None:
         entry = followed.catalog.find("tiny")
         assert entry is not None
         with pytest.raises(Refusal, match="switched off"):
-            await Models(followed.cluster, followed.catalog, Settings(delete=False)).delete(entry.record)
+            await Models(followed.cluster, followed.catalog, Settings(delete=False)).delete(entry.record, ANYBODY)
     assert cluster.created == []
     assert followed.cluster.deleted == []

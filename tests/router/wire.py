@@ -17,7 +17,7 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
 LIST = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n" + CLOSE + b"\r\n"
 PATIENCE = 10.0
-NOTICED = 2.0
+NOTICED = 5.0
 """Seconds: an answer that takes a good client longer, on a busy machine, was disturbed."""
 GOOD = json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "good"}]}).encode()
 

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from dormouse_router.catalog.adapters import AdapterNames, adapters_of
+from dormouse_router.catalog.claims import by_age, contested, first, fold, folded, without_latest
 from dormouse_router.catalog.record import Key, Record
 from dormouse_router.catalog.routes import Route, Routes
 
 Address = tuple[str, int]
 """(IP address, port)"""
-LATEST = ":latest"
 
 
 @dataclass(eq=False, slots=True)
@@ -59,9 +60,13 @@ class Catalog:
         self._slices: dict[Key, dict[str, tuple[Address, ...]]] = {}
         self._exact: dict[str, Entry] = {}
         self._folded: dict[str, Entry] = {}
+        self._adapters = AdapterNames()
         self.routes = Routes(self._routes_changed)
         self._routed: dict[str, Route] = {}
         self._routed_folded: dict[str, Route] = {}
+        self._contested: dict[str, tuple[Entry | Route, ...]] = {}
+        self._contested_folded: dict[str, tuple[Entry | Route, ...]] = {}
+        self._closed: frozenset[Key] = frozenset()
         self._waiters: dict[Key, set[asyncio.Future[None]]] = {}
         self.listeners: list[Callable[[Key], None]] = []
         """Called with the key of every model that changed, before the waiters run."""
@@ -79,18 +84,35 @@ class Catalog:
         if entry is not None:
             return entry
         if exact:
-            return self._exact.get(_without_latest(name))
-        return self._folded.get(_fold(name))
+            return self._exact.get(without_latest(name))
+        return self._folded.get(fold(name))
+
+    def find_adapter(self, name: str, *, exact: bool = True) -> Record | None:
+        """The model of the adapter served as `name`, marked with it; `exact=False` also ignores case."""
+        found = self._adapters.find(name, exact=exact)
+        entry = self._entries.get(found[0]) if found is not None else None
+        return self._adapters.marked(entry.record, found[1]) if entry is not None and found is not None else None
 
     def find_route(self, name: str, *, exact: bool = True) -> Route | None:
         """The route served as `name`, in the spellings of `find`. No name is both a model's and a route's."""
         if exact:
-            return self._routed.get(name) or self._routed.get(_without_latest(name))
-        return self._routed.get(name) or self._routed_folded.get(_fold(name))
+            return self._routed.get(name) or self._routed.get(without_latest(name))
+        return self._routed.get(name) or self._routed_folded.get(fold(name))
+
+    def closed(self, found: Entry | Route) -> bool:
+        """Whether not everybody sees it; a route is as visible as the models behind it."""
+        return found.record.closed if isinstance(found, Entry) else found.key in self._closed
+
+    def claimants(self, name: str, *, exact: bool = True) -> tuple[Entry | Route, ...]:
+        """All who claim a name in the spellings of `find`, the oldest first, where not everybody sees who has it."""
+        if not exact:
+            return self._contested_folded.get(fold(name), ())
+        both = (name, without_latest(name))
+        return tuple(found for spelling in both for found in self._contested.get(spelling) or self._only(spelling))
 
     def entries(self) -> list[Entry]:
         """Every model, newest first."""
-        return sorted(self._entries.values(), key=lambda entry: _age(entry.record), reverse=True)
+        return sorted(self._entries.values(), key=lambda entry: by_age(entry.record), reverse=True)
 
     def changed(self, key: Key) -> asyncio.Future[None]:
         """A future that is done at the next change of the model, its endpoints, or its being there at all."""
@@ -161,7 +183,8 @@ class Catalog:
             self._set_endpoints(record.key)
             return True
         before, entry.record = entry.record, record
-        return before.uid != record.uid or before.served != record.served
+        told = [(found.uid, found.served, found.closed) for found in (before, record)]
+        return told[0] != told[1] or _renamed(before, record)
 
     def _remove(self, key: Key) -> bool:
         entry = self._entries.pop(key, None)
@@ -196,18 +219,27 @@ class Catalog:
                 listener(endpoint)
 
     def _index(self) -> None:
-        claims: list[tuple[Record | Route, Entry | Route]] = [(entry.record, entry) for entry in self._entries.values()]
-        claims += [(route, route) for route in self.routes.every()]
-        exact: dict[str, Entry | Route] = {}
-        for claim, claimant in sorted(claims, key=lambda pair: _age(pair[0])):
-            for name in claim.served:
-                exact.setdefault(name, claimant)
-        folded: dict[str, Entry | Route] = {}
-        for name, claimant in exact.items():
-            folded.setdefault(_fold(name), claimant)
+        served: list[tuple[Record | Route, Entry | Route]] = [(e.record, e) for e in self._entries.values()]
+        served += [(route, route) for route in self.routes.every()]
+        claims = sorted(served, key=lambda pair: by_age(pair[0]))
+        self._closed = frozenset(route.key for route in self.routes.every() if self._over_closed(route))
+        exact = first(claims)
+        loosely = folded(exact)
+        self._contested = contested(claims, exact, self.closed)
+        self._contested_folded = contested(claims, loosely, self.closed, fold)
         # apart, so that a call that names a model asks one dictionary and no more
         self._exact, self._routed = _models_of(exact), _routes_of(exact)
-        self._folded, self._routed_folded = _models_of(folded), _routes_of(folded)
+        self._folded, self._routed_folded = _models_of(loosely), _routes_of(loosely)
+        records = sorted((entry.record for entry in self._entries.values()), key=by_age)
+        self._adapters.index(records, lambda name: name in exact or fold(name) in loosely)
+
+    def _only(self, name: str) -> tuple[Entry | Route, ...]:
+        found = self._exact.get(name) or self._routed.get(name)
+        return () if found is None else (found,)
+
+    def _over_closed(self, route: Route) -> bool:
+        entries = (self._entries.get((route.namespace, model)) for model in route.models)
+        return any(entry is not None and entry.record.closed for entry in entries)
 
     def _routes_changed(self, keys: Iterable[Key]) -> None:
         self._index()
@@ -235,13 +267,6 @@ def _routes_of(claimed: Mapping[str, Entry | Route]) -> dict[str, Route]:
     return {name: claimant for name, claimant in claimed.items() if isinstance(claimant, Route)}
 
 
-def _age(record: Record | Route) -> tuple[float, str, str]:
-    return (record.created, record.namespace, record.name)
-
-
-def _without_latest(name: str) -> str:
-    return name.removesuffix(LATEST) if name.endswith(LATEST) else name + LATEST
-
-
-def _fold(name: str) -> str:
-    return name.casefold().removesuffix(LATEST)
+def _renamed(before: Record, now: Record) -> bool:
+    """Whether adapters came or went."""
+    return before.spec.adapters is not now.spec.adapters and adapters_of(before) != adapters_of(now)

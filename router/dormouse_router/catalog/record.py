@@ -11,9 +11,11 @@ from typing import Any
 from dormouse_api.conditions import PERMANENT, ConditionType, Reason, is_failure
 from dormouse_api.lease import parse_time
 from dormouse_api.model import InferenceModelSpec
+from dormouse_api.names import ANNOTATION_REQUEST
 from dormouse_api.route import Defaults
 from dormouse_api.runtime import Stage
 from dormouse_api.status import Condition, InferenceModelStatus
+from dormouse_router.access.rules import closed
 
 NOTHING = Defaults()
 Key = tuple[str, str]
@@ -83,8 +85,19 @@ class Record(Served):
     reason: str
     """Reason of the Ready condition, such as ScaledToZero, Pulling or Gated. Pending where nobody has said yet."""
     message: str
+    closed: bool = False
+    """Not everybody sees it: `access.rules.may` is to be asked."""
+    request: str = ""
+    """What stands for the request that made it (ANNOTATION_REQUEST)."""
     taken: Taken | None = None
     """By which route it was found, in the records of single calls; the catalogue's own have none."""
+    adapter: str | None = None
+    """Which of its adapters was named, where it was found by an adapter's name; the catalogue's own have none."""
+
+    @property
+    def called(self) -> str:
+        """What its engine calls what was named: the model, or the adapter."""
+        return self.name if self.adapter is None else f"{self.name}:{self.adapter}"
 
     @property
     def defaults(self) -> Defaults:
@@ -121,6 +134,8 @@ class Record(Served):
             return _STARTING.get(live.stages[-1].stage, Reason.WAKING.value)
         if self.reason in (Reason.PULLING, Reason.QUANTIZING) and self.status.progress:
             return f"{self.reason} {self.status.progress}"
+        if self.reason == Reason.QUEUED and self.status.queue is not None:
+            return f"{self.reason} {self.status.queue.position} of {self.status.queue.of}"
         return Reason.WAKING.value if self.reason in _AWAKENING else self.reason
 
     @property
@@ -155,6 +170,8 @@ def record_from(obj: Mapping[str, Any]) -> Record:
         ready=condition is not None and condition.status == "True",
         reason=Reason.PENDING if condition is None else condition.reason,
         message="The operator has not looked at this model yet." if condition is None else condition.message,
+        closed=closed(spec.access),
+        request=(meta.get("annotations") or {}).get(ANNOTATION_REQUEST, ""),
     )
 
 

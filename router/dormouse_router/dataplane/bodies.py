@@ -65,7 +65,7 @@ class Common(Extras, kw_only=True):
 
     model: str
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions | UnsetType | None = UNSET
     n: Choices | UnsetType | None = UNSET
     """vLLM takes no null here for completions."""
     temperature: Temperature | None = None
@@ -125,6 +125,7 @@ class Embedding(Struct):
     input: str | list[str | int | list[int]]
     dimensions: Positive | None = None
     encoding_format: Literal["float", "base64"] | None = None
+    priority: Raw = NO_RAW
     keep_alive: Raw = NO_RAW
 
 

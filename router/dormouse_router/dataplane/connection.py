@@ -7,13 +7,14 @@ noticing that it died. No parsing of bodies, no redirects, no TLS. Which connect
 import asyncio
 import re
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httptools
 
-from dormouse_router.gateway import UpstreamCut
-from dormouse_router.request import Headers, Refusal
+from dormouse_router.dataplane.usage import LATEST
+from dormouse_router.request import Headers, Refusal, UpstreamCut
 
 HIGH_WATER = 256 * 1024
 """Bytes waiting for a slow client beyond which its engine is not read any more."""
@@ -43,18 +44,20 @@ class Answer:
     """Its head is whole."""
     complete = False
     error: Exception | None = None
-    size = 0
-    """Bytes in `parts`."""
+    size = pieces = 0
+    """Bytes in `parts`, and how many pieces have come in all: an engine sends one for each token of a stream."""
     raw = b""
     """What came until the head was whole."""
     interim = 0
     """Interim answers in `raw`, before the head that counts."""
+    first: Callable[[], None] | None = None  # called at each piece of its body, until it is taken away
     _changed: Callable[[], None] | None = None
     _waiter: "asyncio.Future[None] | None" = None
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self.parts: list[bytes] = []
+        self.taken: deque[bytes] = deque(maxlen=LATEST)  # as it came
 
     @property
     def headers(self) -> Headers:
@@ -93,9 +96,10 @@ class Answer:
         parts = self.parts
         if not parts:
             return b""
-        self.parts = []
-        self.size = 0
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        self.parts, self.size = [], 0
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.taken.append(data)
+        return data
 
     def pause(self) -> None:
         self._connection.pause()
@@ -109,11 +113,12 @@ class Answer:
             self.wake()
 
     async def head(self) -> None:
-        """Until the head has come. Raises Unreachable when it never will."""
+        """Until it has come. Raises Unreachable when it never will."""
         while not self.started:
             if self.error is not None:
                 raise self.error
-            await self._more()
+            self._waiter = waiter = self._connection.loop.create_future()
+            await waiter
 
     async def read(self) -> bytes:
         """All that has arrived, at least a byte; b"" at the end. Raises UpstreamCut when the engine died."""
@@ -122,17 +127,12 @@ class Answer:
                 return b""
             if self.error is not None:
                 raise UpstreamCut(str(self.error))
-            # as `_more`, without its frame: this runs once per chunk of every stream
             self._waiter = waiter = self._connection.loop.create_future()
             await waiter
         data = self.take()
         if self._connection.paused:
             self._connection.resume()
         return data
-
-    async def _more(self) -> None:
-        self._waiter = waiter = self._connection.loop.create_future()
-        await waiter
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -229,7 +229,6 @@ class Connection(asyncio.Protocol):
         self.abort()
 
     # ------------------------------------------------------------------ the parser's side
-
     # no on_header: heads are kept as they are, and looked into where somebody asks
 
     def on_headers_complete(self) -> None:
@@ -248,13 +247,15 @@ class Connection(asyncio.Protocol):
         if answer is not None:
             answer.parts.append(body)
             answer.size += len(body)
+            answer.pieces += 1
+            if answer.first is not None:
+                answer.first()
 
     def on_message_complete(self) -> None:
         answer = self.answer
         if answer is not None and answer.started:
             answer.complete = True
-            if not self._parser.should_keep_alive():
-                self.dead = True
+            self.dead |= not self._parser.should_keep_alive()
 
     # ------------------------------------------------------------------ the pool's side
 

@@ -48,6 +48,12 @@ NO_WAKE = Moment(0.0)
 """Where no start is under way."""
 
 
+_UNKNOWN = frozenset(
+    {Reason.INSPECTING, Reason.QUEUED, Reason.PULLING, Reason.QUANTIZING, Reason.PENDING, Reason.MAKING_ROOM}
+)
+"""What nobody can tell the end of."""
+
+
 def remaining(record: Record, moment: Moment = NO_WAKE) -> float | None:
     """Seconds until the model can answer; None where nothing is known."""
     work = _work(record)
@@ -55,7 +61,7 @@ def remaining(record: Record, moment: Moment = NO_WAKE) -> float | None:
         usual = _usual(comparable(record))
         left = _left(work)
         return None if left is None or _copy_follows(record) else left + (usual or 0.0)
-    if record.reason in (Reason.INSPECTING, Reason.PULLING, Reason.QUANTIZING, Reason.PENDING, Reason.MAKING_ROOM):
+    if record.reason in _UNKNOWN:
         return None
     if record.failed and record.status.cooldown is not None:
         return max(SHORTEST, parse_time(record.status.cooldown.until) - moment.wall)

@@ -9,16 +9,21 @@ after it, never. Where engines are and what keeps a model awake is the plane's.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
+from dormouse_router.accounting.entries import Ended
+from dormouse_router.caller import current
 from dormouse_router.catalog.catalog import Catalog, Endpoint
 from dormouse_router.dataplane import health
+from dormouse_router.dataplane.calls import ended, head, took
 from dormouse_router.dataplane.connection import Answer, Connection, Unreachable
 from dormouse_router.dataplane.hold import Hold
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.upstream import Pool
+from dormouse_router.dataplane.usage import NOTHING, Tokens
 from dormouse_router.gateway import Call
 from dormouse_router.request import Headers, Refusal
 
@@ -42,6 +47,8 @@ class Plane(Protocol):
 
     def forget(self, lane: Lane) -> None: ...
 
+    def book(self, ended: Ended) -> None: ...
+
 
 class Exchange:
     """One call (`gateway.Opening`, and its `Upstream`): an engine's answer is at hand, and counted in flight."""
@@ -52,16 +59,21 @@ class Exchange:
         "_changed",
         "_connection",
         "_endpoint",
+        "_first",
         "_lane",
         "_plane",
         "_since",
+        "_tokens",
+        "_who",
         "hold_seconds",
         "record",
     )
 
     def __init__(self, plane: Plane, lane: Lane, call: Call) -> None:
         self._plane, self._lane, self._call = plane, lane, call
-        self._since = 0.0
+        self._since = self._first = 0.0
+        self._tokens = NOTHING
+        self._who = current()
         self._endpoint: Endpoint | None = None
         self._connection: Connection | None = None
         self._answer: Answer | None = None
@@ -139,17 +151,16 @@ class Exchange:
         return self.chunks
 
     @property
+    def pace(self) -> float | None:
+        return self._lane.paced_at(self._plane.clock())
+
+    @property
     def chunks(self) -> Answer:
         assert self._answer is not None  # noqa: S101 - only inside the context
         return self._answer
 
     async def body(self) -> bytes:
         return await self.chunks.body()
-
-    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
-        tokens = self._lane.stats.tokens
-        tokens[0] += prompt_tokens
-        tokens[1] += completion_tokens
 
     # ------------------------------------------------------------------ inside
 
@@ -182,7 +193,8 @@ class Exchange:
         """What was not known before the wake: the commit, the engine. The operator may tell it after the endpoint."""
         entry = self._plane.catalog.get(self._lane.key)
         if entry is not None:
-            self.record = entry.record
+            adapter = self._call.record.adapter
+            self.record = entry.record if adapter is None else replace(entry.record, adapter=adapter)
 
     async def _try(self, endpoint: Endpoint) -> None:
         self._count_in(endpoint)
@@ -216,8 +228,20 @@ class Exchange:
 
     def _send(self, connection: Connection, endpoint: Endpoint) -> Answer:
         self._connection = connection
-        self._answer = answer = connection.send(self._head(endpoint), self._call.body)
+        self._answer = answer = connection.send(head(self._call, endpoint), self._call.body)
+        if self._call.stream:
+            answer.first = self._first_token
         return answer
+
+    def _first_token(self) -> None:
+        """A call is being answered: engines send a stream's first event with its first token."""
+        answer = self.chunks
+        answer.first = None
+        if answer.status == 200 and answer.events:
+            self._first = now = self._plane.clock()
+            self._lane.stats.first_token.observe(now - self._since)
+            if self.hold_seconds:
+                self._lane.answered(now)
 
     def _first_news(self) -> None:
         """The first that is heard of a call that was sent at once."""
@@ -232,17 +256,6 @@ class Exchange:
             return  # an interim answer, or half a head
         changed()
 
-    def _head(self, endpoint: Endpoint) -> bytes:
-        call = self._call
-        head = (
-            f"POST {call.path} HTTP/1.1\r\nhost: {endpoint.host}:{endpoint.port}\r\n"
-            f"content-length: {len(call.body)}\r\nx-request-id: {call.request_id}\r\ncontent-type: "
-        ).encode()
-        head += call.content_type + b"\r\n"
-        for header in call.headers:
-            head += b"%b: %b\r\n" % header
-        return head + b"\r\n"
-
     def _release(self, now: float) -> None:
         endpoint, connection = self._endpoint, self._connection
         if endpoint is not None:
@@ -254,18 +267,33 @@ class Exchange:
                 self._plane.pool.forget(endpoint.host, endpoint.port)
         self._endpoint = self._connection = None
 
+    def _count(self, now: float) -> Tokens:
+        """What the call took, however it ended: of an answer that was given up, what the engine had said until then."""
+        answer, call = self.chunks, self._call
+        tokens = took(call, (*answer.taken, *answer.parts), answer.pieces if self._first else 0)
+        if tokens is not NOTHING:
+            self._lane.spent(tokens, None if call.low else now - self._since - self.hold_seconds, now)
+            if call.spend is not None:
+                call.spend(tokens.prompt + tokens.completion)
+        return tokens
+
     def _ended(self, error: BaseException | None) -> None:
         reached = self._endpoint is not None
         status = self._answer.status if self._answer is not None and reached else 0
-        now = self._plane.clock()
+        now, stats = self._plane.clock(), self._lane.stats
+        if 0 < status < 400:  # what an engine refused took nothing
+            self._tokens = self._count(now)
+        if self._first and self.chunks.complete:
+            stats.streamed(self._tokens.completion, now - self._first)
         self._release(now)
-        stats = self._lane.stats
         if isinstance(error, Refusal):
             status = error.status
             stats.refuse(error.code or str(status))
         elif error is not None:
             status = 499 if isinstance(error, asyncio.CancelledError) else 502
         stats.answered(self._call.dialect, status, now - self._since)
+        times = (self._since, self._first, now, self.hold_seconds)
+        self._plane.book(ended(self._call, self._who, status, times, self._tokens))
         if reached:
             self._plane.finish(self._lane, self._call, now)
         else:

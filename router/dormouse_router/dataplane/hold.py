@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dormouse_api.conditions import Reason
 from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Record
+from dormouse_router.dataplane import adapting, low
+from dormouse_router.dataplane.adapting import waits
 from dormouse_router.dataplane.balance import Balancer, back_at
 from dormouse_router.dataplane.estimate import SHORTEST, Moment, remaining, retry_after
 from dormouse_router.dataplane.health import FIRST_SECONDS, REACH_SECONDS, unreachable
@@ -79,17 +81,20 @@ def unheld(record: Record, left: float | None) -> Refusal:
 
 
 def outcome(entry: Entry | None, call: Call, balancer: Balancer, now: float) -> Endpoint | Refusal | None:
-    """What a held call comes to now: an endpoint, a refusal, or None: wait. Pure."""
+    """What a held call comes to now: an endpoint, a refusal, or None: wait. Pure. Raises Refusal for its adapter."""
     if entry is None or entry.record.deleting:
         return gone(call.record.name)
-    endpoint = balancer.choose(entry.endpoints, call, now)
+    endpoint = None if waits(entry.record, call.record) else balancer.choose(entry.endpoints, call, now)
     if endpoint is not None:
         return endpoint
     return failed(entry.record) if entry.record.failed and not entry.endpoints else None
 
 
 def longest(call: Call, record: Record) -> float:
-    """Most seconds the call is held: what the model allows, or less where the caller wants less."""
+    """Most seconds the call is held: what the model allows, or less where the caller wants less. One that yields to
+    others says itself, for nobody waits at its other end."""
+    if call.low:
+        return call.hold or 0.0
     allowed = float(record.spec.scaling.hold_seconds)
     return allowed if call.hold is None else min(allowed, call.hold)
 
@@ -126,9 +131,13 @@ class Hold:
     async def wait(self, lane: Lane, call: Call, since: float) -> Endpoint:
         """Hold `call`, which came at `since`, until its model can answer. Raises Refusal."""
         size = len(call.body)
+        if call.low:
+            low.admit(lane, call, self._left(lane, call.record))
         if longest(call, call.record) > 0:
             self.admit(lane, call.record, size)
         ticket = object()
+        if call.low:
+            lane.low = ticket
         lane.held[ticket] = since
         lane.held_bytes += size
         self.bytes += size
@@ -143,6 +152,8 @@ class Hold:
             return endpoint
         finally:
             del lane.held[ticket]
+            if lane.low is ticket:
+                lane.low = None
             lane.held_bytes -= size
             self.bytes -= size
             lane.stats.held(ending, self._clock() - since)
@@ -164,6 +175,8 @@ class Hold:
             if entry is not None and not entry.endpoints:
                 reach_until = None
                 self._wake(lane, entry)
+            elif entry is not None and waits(entry.record, call.record):
+                reach_until = None
             elif reach_until is None:  # engines are ready, says the cluster, and none can be reached
                 reach_until = now + REACH_SECONDS
             elif now >= reach_until:
@@ -172,8 +185,7 @@ class Hold:
             if now >= give_up:
                 if reach_until is not None:
                     raise unreachable(record.name, f"no connection for {now - since:.0f} s")
-                left = self._left(lane, record)
-                raise late(record, now - since, left) if give_up > since else unheld(record, left)
+                raise self._given_up(lane, call, record, now - since)
             if call.waiting is not None and now >= tell_at:
                 tell_at = now + self._every
                 await call.waiting(Waiting(record, record.stage, now - since, self._left(lane, record)))
@@ -181,6 +193,13 @@ class Hold:
             until = give_up if call.waiting is None else min(give_up, tell_at)
             back = back_at(entry.endpoints) if entry is not None else None
             await self._changed(record, (until if back is None else min(until, back)) - now)
+
+    def _given_up(self, lane: Lane, call: Call, record: Record, waited: float) -> Refusal:
+        """Why a call is held no longer that no endpoint came for."""
+        if waits(record, call.record):
+            return adapting.late(record, call.record, waited)
+        left = self._left(lane, record)
+        return late(record, waited, left) if longest(call, record) > 0 else unheld(record, left)
 
     def _left(self, lane: Lane, record: Record) -> float | None:
         """Seconds the wake still takes: estimated once a second for all the calls that wait."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 from dormouse_router.dataplane import bodies
 
@@ -37,6 +37,12 @@ class Peek:
     session: bytes = b""
     usage: bool = False
     """The stream shall tell its usage, once and at its end."""
+    running: bool = False
+    """The stream shall tell its usage in every event."""
+    options: bool = False
+    """It says something of `stream_options`, if only null."""
+    hidden: bool = False
+    """More usage was asked for than it wants to see."""
     forced: bool = False
     """The answer must be a call of one function that is named."""
     refit: bool = False
@@ -164,11 +170,11 @@ def embedding(body: bytes) -> Peek:
     if len(given) > MOST_INPUTS and isinstance(given, list) and not isinstance(given[0], int):
         text = f"Invalid 'input': at most {MOST_INPUTS} inputs are taken at once, not {len(given)}: send fewer."
         raise BadBody(text, "invalid_value", "input")
-    return Peek(_model(seen.model), keep_alive=bytes(seen.keep_alive))
+    return Peek(_model(seen.model), keep_alive=bytes(seen.keep_alive), refit=seen.priority != bodies.NO_RAW)
 
 
 def _peek(seen: bodies.Common) -> Peek:
-    options = seen.stream_options
+    options = seen.stream_options or None
     if options is not None and not seen.stream:
         text = "Invalid 'stream_options': it is only allowed together with \"stream\": true."
         raise BadBody(text, "invalid_value", "stream_options")
@@ -178,7 +184,10 @@ def _peek(seen: bodies.Common) -> Peek:
     key = seen.prompt_cache_key
     found = Peek(_model(seen.model), bool(seen.stream), key[:SESSION_CHARS].encode() if key else b"")
     found.refit = seen.n is None or _extras(seen) != _NONE
-    found.usage = options is not None and bool(options.include_usage) and not options.continuous_usage_stats
+    if options is not None and options.include_usage:
+        found.running = bool(options.continuous_usage_stats)
+        found.usage = not found.running
+    found.options = seen.stream_options is not UNSET
     found.keep_alive = bytes(seen.keep_alive)
     return found
 

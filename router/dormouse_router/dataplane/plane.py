@@ -6,19 +6,27 @@ Owns the lanes and the lease keepers, one of each per model in use here, and wha
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from dormouse_router.access.rules import ANYBODY
+from dormouse_router.accounting.entries import Ended
+from dormouse_router.caller import Caller, Gate, Role, current
 from dormouse_router.catalog.catalog import Catalog, Endpoint, Entry
 from dormouse_router.catalog.record import Key, Record
 from dormouse_router.catalog.routes import Route
 from dormouse_router.cluster import Cluster, ClusterError
+from dormouse_router.dataplane import low
+from dormouse_router.dataplane.adapting import waits
 from dormouse_router.dataplane.exchange import Exchange
 from dormouse_router.dataplane.hold import Hold, failed, gone
 from dormouse_router.dataplane.lane import Lane
 from dormouse_router.dataplane.lease import Around, LeaseKeeper
 from dormouse_router.dataplane.routed import Routed, Routing
+from dormouse_router.dataplane.sight import Sight
 from dormouse_router.dataplane.upstream import Pool
-from dormouse_router.gateway import Call, Opening
+from dormouse_router.gateway import Call, Opening, unknown
+from dormouse_router.keeping import request_owner
 from dormouse_router.metrics import Metrics, Row
 from dormouse_router.request import Refusal, Request
 from dormouse_router.settings import Settings
@@ -36,6 +44,13 @@ class DataPlane:
         self._keepers: dict[Key, LeaseKeeper] = {}
         self._unloads: set[asyncio.Task[None]] = set()
         self.routing = Routing(catalog)
+        self.sight = Sight(catalog)
+        self.gate: Gate | None = None
+        """Counts what calls take of their callers' limits, where it is asked who calls."""
+        self.exchanging: Callable[[DataPlane, Lane, Call], Exchange] = Exchange
+        """What makes them: tracing puts its own here."""
+        self.book: Callable[[Ended], None] = _nowhere
+        """Is told of every call that ended."""
         self.metrics = Metrics(self._rows, self.routing)
         self._around = Around(cluster, settings.pod_name, time.time, self.clock, self._wrote)
         catalog.listeners.append(self._changed)
@@ -44,31 +59,47 @@ class DataPlane:
     # ------------------------------------------------------------------ gateway.Gateway
 
     def find(self, name: str, *, exact: bool = True, request: Request | None = None, body: bytes = b"") -> Record:
+        found = self._found(name, exact, request)
+        asking = current()
+        if asking is not None and asking.models:
+            self._permit(asking, found)
+        return found if isinstance(found, Record) else self.routing.take(found, request, body)
+
+    def _found(self, name: str, exact: bool, request: Request | None) -> Record | Route:
         entry = self.catalog.find(name, exact=exact)
-        if entry is not None and not entry.record.deleting:
-            return entry.record
-        route = self.catalog.find_route(name, exact=exact)
-        if route is not None:
-            return self.routing.take(route, request, body)
-        self.metrics.unknown_model += 1
-        raise unknown(name)
+        if entry is not None:
+            record = entry.record
+            if not (record.closed or record.deleting):
+                return record
+        found = self.sight.plain(name, exact=exact)
+        if found is None:  # only now is it worth knowing who asks
+            caller = self.caller(request_owner(request)) if request is not None else ANYBODY
+            found = self.sight.find(name, caller, exact=exact)
+        if found is None:
+            self.metrics.unknown_model += 1
+            raise unknown(name)
+        return found
 
-    def model(self, name: str, *, exact: bool = True) -> Record | None:
-        entry = self.catalog.find(name, exact=exact)
-        return entry.record if entry is not None and not entry.record.deleting else None
+    def caller(self, owner: str) -> Caller:
+        caller = current() or Caller("anonymous", owner, Role.USER)
+        return replace(caller, role=Role.ADMIN) if caller.owner in self.settings.admins else caller
 
-    def route(self, name: str, *, exact: bool = True) -> Route | None:
-        return self.catalog.find_route(name, exact=exact)
+    def sees(self, caller: Caller, found: Record | Route) -> bool:
+        return self.sight.sees(caller, found)
 
-    def routes(self) -> list[Route]:
-        return self.catalog.routes.every()
+    def look_up(self, name: str, caller: Caller, *, exact: bool = True) -> Record | Route | None:
+        return self.sight.find(name, caller, exact=exact)
+
+    def models(self, caller: Caller) -> list[Record]:
+        records = (entry.record for entry in self.catalog.entries() if not entry.record.deleting)
+        return [record for record in records if self.sight.sees(caller, record)]
+
+    def routes(self, caller: Caller) -> list[Route]:
+        return [route for route in self.catalog.routes.every() if self.sight.sees(caller, route)]
 
     def behind(self, route: Route) -> list[Record]:
         entries = (self.catalog.get((route.namespace, model)) for model in route.models)
         return [entry.record for entry in entries if entry is not None and not entry.record.deleting]
-
-    def models(self) -> list[Record]:
-        return [entry.record for entry in self.catalog.entries() if not entry.record.deleting]
 
     def awake(self, record: Record) -> bool:
         entry = self.catalog.get(record.key)
@@ -79,7 +110,11 @@ class DataPlane:
 
     def exchange(self, call: Call) -> Exchange:
         """With the model of `call.record`, and no other."""
-        return Exchange(self, self.lane(call.record.key), call)
+        if call.low:
+            call.body = low.lowered(call.body)
+        if self.gate is not None:
+            call.spend = self.gate.charge(call.record.name, call.record.full_name)
+        return self.exchanging(self, self.lane(call.record.key), call)
 
     async def load(self, record: Record, keep_alive: float | None = None, hold: float | None = None) -> float:
         call = Call(record, "", b"", "", keep_alive=keep_alive, hold=hold)
@@ -141,6 +176,10 @@ class DataPlane:
         entry = self.catalog.get(lane.key)
         if entry is None or entry.record.deleting:
             raise gone(call.record.name)
+        if call.record.adapter is not None and waits(entry.record, call.record):
+            if entry.record.failed and not entry.endpoints:
+                raise failed(entry.record)
+            return None
         chosen = lane.balancer.choose(entry.endpoints, call, now)
         if chosen is not None:
             keeper = self._keepers.get(lane.key) or self._enter(lane)
@@ -183,6 +222,11 @@ class DataPlane:
 
     # ------------------------------------------------------------------ inside
 
+    def _permit(self, caller: Caller, found: Record | Route) -> None:
+        if not self.sight.permits(caller, found):
+            text = f"This key is for {', '.join(caller.models)[:500]} and not for '{found.name}': use another key."
+            raise Refusal(403, text, code="model_not_allowed", param="model")
+
     async def _unload_quietly(self, keeper: LeaseKeeper) -> None:
         with contextlib.suppress(ClusterError):  # it falls asleep a little later then
             await keeper.unload()
@@ -210,14 +254,10 @@ class DataPlane:
 
     def _rows(self) -> Iterator[Row]:
         for (namespace, name), lane in self.lanes.items():
-            yield f"{namespace}/{name}", lane.stats, lane.in_flight, len(lane.held)
+            entry = self.catalog.get(lane.key)
+            limit = entry.record.spec.scaling.max_held if entry is not None else None
+            yield Row(f"{namespace}/{name}", lane.stats, lane.in_flight, len(lane.held), limit)
 
 
-def unknown(name: str) -> Refusal:
-    """The refusal of a call for a model that is not there. Nothing is ever downloaded by a chat."""
-    shown = name if len(name) <= 200 else f"{name[:200]}..."
-    text = (
-        f"The model '{shown}' was not found. Pull it first: `ollama pull <org>/<name>`, POST /pull with "
-        '{"model": "<org>/<name>"}, or `kubectl apply` an InferenceModel that names it.'
-    )
-    return Refusal(404, text, code="model_not_found", param="model")
+def _nowhere(ended: Ended) -> None:
+    """Where nobody keeps books."""

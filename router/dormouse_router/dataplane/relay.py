@@ -8,7 +8,6 @@ changed where the dialect says so: every one, or the one in which the engine say
 import asyncio
 from collections.abc import Callable
 
-from dormouse_router.dataplane.usage import LIKELY, TAIL, from_tail
 from dormouse_router.gateway import Flow, Upstream
 from dormouse_router.request import Line
 
@@ -31,7 +30,7 @@ class Stream:
     The engine is not read while its client has not caught up.
     """
 
-    _held = _last = _before = b""
+    _held = b""
     _edit: Edit | None = None
     _always = False
 
@@ -61,18 +60,11 @@ class Stream:
     def stop(self) -> None:
         self._flow.watch(None)
 
-    @property
-    def tail(self) -> bytes:
-        """The end of what was passed on."""
-        return self._before + self._last
-
     def stirred(self) -> None:
         flow = self._flow
         chunk = flow.take()
         if self._held or not chunk.endswith(EVENT_ENDS):
             chunk = self._whole(chunk)
-        elif chunk:
-            self._before, self._last = self._last, chunk
         if self._always or FAILED in chunk:
             chunk = self._edited(chunk)
         if flow.complete or flow.error is not None:
@@ -91,16 +83,12 @@ class Stream:
         self._held = b""
         if not chunk.endswith(EVENT_ENDS):
             chunk, self._held = _whole_events(chunk)
-        if chunk:
-            self._before, self._last = self._last, chunk
         return chunk
 
     def _end(self, chunk: bytes) -> None:
         self.stop()
         error = self._flow.error
         last = self._held if error is None else self._broken(str(error))
-        if last:
-            self._before, self._last = self._last, last
         self._line.close(chunk + last)
         self._done()
 
@@ -123,7 +111,6 @@ async def stream(
         await ended.wait()
     finally:
         passing.stop()
-    count_usage(upstream, passing.tail)
 
 
 def _whole_events(chunk: bytes) -> tuple[bytes, bytes]:
@@ -132,9 +119,3 @@ def _whole_events(chunk: bytes) -> tuple[bytes, bytes]:
     if not cut:
         return (chunk, b"") if len(chunk) > MAX_EVENT else (b"", chunk)
     return chunk[:cut], chunk[cut:]
-
-
-def count_usage(upstream: Upstream, end: bytes) -> None:
-    usage = from_tail(end[-LIKELY:]) or from_tail(end[-TAIL:])
-    if usage is not None:
-        upstream.count(*usage)

@@ -196,14 +196,15 @@ class Routed:
         return self._engine.chunks
 
     @property
+    def pace(self) -> float | None:
+        return self._engine.pace
+
+    @property
     def chunks(self) -> Answer:
         return self._engine.chunks
 
     async def body(self) -> bytes:
         return await self._engine.body()
-
-    def count(self, prompt_tokens: int, completion_tokens: int) -> None:
-        self._engine.count(prompt_tokens, completion_tokens)
 
     # ------------------------------------------------------------------ inside
 
