@@ -40,7 +40,7 @@ class Rest:
                 files[name].write_bytes(base64.b64decode(holder[f"{name}-data"]))
             else:
                 files[name] = Path(holder[name])
-        context = ssl.create_default_context(cafile=str(files["certificate-authority"]))
+        self.context = context = ssl.create_default_context(cafile=str(files["certificate-authority"]))
         context.load_cert_chain(files["client-certificate"], files["client-key"])
         agent = {"User-Agent": "test", "Content-Type": "application/json"}
         self._http = httpx.Client(base_url=cluster["server"], verify=context, timeout=10, headers=agent)
@@ -149,7 +149,8 @@ class Kubelet:
         self.rest.request("DELETE", f"/api/v1/nodes/{NODE}")
 
     def _node(self) -> None:
-        self.rest.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+        meta = {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}  # kubelets always say so
+        self.rest.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": meta})
         status = {
             "conditions": [{"type": "Ready", "status": "True", "reason": "Pretended", "lastHeartbeatTime": stamp()}]
         }
@@ -168,11 +169,19 @@ class Kubelet:
                     self._heartbeat()
                 beat += 1
                 query = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
-                for pod in self.rest.get(f"/api/v1/pods?{query}").get("items", []):
-                    self._play(pod)
+                pods = self.rest.get(f"/api/v1/pods?{query}").get("items", [])
             except httpx.HTTPError as error:
-                if not isinstance(error, httpx.TransportError) and getattr(error, "response", None) is None:
-                    self.errors.append(error)
+                self._note(error)
+                continue
+            for pod in pods:
+                try:
+                    self._play(pod)
+                except httpx.HTTPError as error:  # of one pod: the others must not wait for it
+                    self._note(error)
+
+    def _note(self, error: httpx.HTTPError) -> None:
+        if not isinstance(error, httpx.TransportError | httpx.HTTPStatusError):
+            self.errors.append(error)
 
     def _heartbeat(self) -> None:
         path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"

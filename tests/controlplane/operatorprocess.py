@@ -24,7 +24,7 @@ Object = dict[str, Any]
 MODELS = f"/apis/{names.API_VERSION}/namespaces"
 AGENT = "dormouse-operator"
 CONTROLLER = "dormouse.dev/operator"
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds until a test gives up: seconds suffice on an idle machine, and builds may share this one."""
 
 
@@ -72,8 +72,11 @@ class OperatorProcess:
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        return self._end(signal.SIGTERM)
+        """SIGTERM; the exit code. Of one that is not 0 the log's end is told."""
+        code = self._end(signal.SIGTERM)
+        if code:
+            sys.stdout.write(f"the operator's exit code is {code}:\n{self.log.read_text()[-6000:]}\n")
+        return code
 
     def freeze(self) -> None:
         """SIGSTOP: it hears and does nothing until `thaw`."""
@@ -135,7 +138,7 @@ class Models:
         return self.rest.get(f"{prefix}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else ""))
 
     def apply(self, name: str, **spec: Any) -> None:
-        body = {"source": {"uri": "hf://org/name"}} | spec
+        body = {"source": {"uri": f"hf://org/{name}"}} | spec  # of the same source they would share a volume
         meta = {"name": name, "namespace": self.namespace}
         model = {"apiVersion": names.API_VERSION, "kind": names.MODEL_KIND, "metadata": meta, "spec": body}
         self.rest.request("POST", f"{MODELS}/{self.namespace}/{names.MODEL_PLURAL}", model)
@@ -205,3 +208,30 @@ def created(plane: ControlPlane, namespace: str) -> list[str]:
         for e in writes(plane, namespace)
         if e.get("responseStatus", {}).get("code") == 201
     )
+
+
+def shelf(models: Models, name: str) -> str:
+    """A bound claim: the scheduler places no pod whose volume is not."""
+    volume = f"{models.namespace}-{name}"
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    models.rest.request(
+        "POST",
+        "/api/v1/persistentvolumes",
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": volume},
+            "spec": common | {"capacity": {"storage": "1Gi"}, "hostPath": {"path": f"/nowhere/{volume}"}},
+        },
+    )
+    models.rest.request(
+        "POST",
+        f"/api/v1/namespaces/{models.namespace}/persistentvolumeclaims",
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name},
+            "spec": common | {"volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    )
+    return name

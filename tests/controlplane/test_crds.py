@@ -67,9 +67,10 @@ def test_what_the_user_leaves_out_is_filled_in_where_he_can_see_it(installed: Co
         "spec"
     ]
     assert spec["quantization"] == "auto"
+    assert spec["priority"] == 0
     assert spec["source"]["revision"] == "main"
     assert spec["engine"]["order"] == ["vllm", "transformers"]
-    assert spec["storage"] == {"accessMode": "ReadWriteOnce", "reclaimPolicy": "Delete"}
+    assert spec["storage"] == {"accessMode": "ReadWriteOnce", "reclaimPolicy": "Delete", "share": True}
     assert spec["scaling"] == {
         "minReplicas": 0,
         "maxReplicas": 1,
@@ -80,26 +81,103 @@ def test_what_the_user_leaves_out_is_filled_in_where_he_can_see_it(installed: Co
     }
 
 
+ADAPTER = {"name": "a", "source": {"uri": "hf://org/lora"}}
 BAD_MODELS: dict[str, tuple[Object, str]] = {
+    "adapter twice": (model(adapters=[ADAPTER, ADAPTER]), "Duplicate value"),
+    "adapter latest": (model(adapters=[ADAPTER | {"name": "latest"}]), "give the adapter another name"),
+    "adapter with a colon": (model(adapters=[ADAPTER | {"name": "a:b"}]), "spec.adapters[0].name"),
+    "adapter of elsewhere": (model(adapters=[{"name": "a", "source": {"uri": "/etc"}}]), "must be hf://organisation"),
+    "adapters without vllm": (
+        model(adapters=[ADAPTER], engine={"order": ["transformers"]}),
+        "add vllm to engine.order, or remove spec.adapters",
+    ),
+    "adapters on nf4": (model(adapters=[ADAPTER], quantization="nf4"), "set quantization to int4 or int8, or remove"),
+    "rank": (model(engine={"lora": {"maxRank": 12}}), 'supported values: "8", "16"'),
+    "draft without a model": (model(engine={"speculative": {"method": "draft"}}), "set speculative.source, or method"),
+    "ngram with a model": (
+        model(engine={"speculative": {"method": "ngram", "source": {"uri": "hf://org/small"}}}),
+        "remove speculative.source",
+    ),
+    "lookup": (
+        model(engine={"speculative": {"method": "ngram", "promptLookupMin": 9}}),
+        "must not exceed promptLookupMax",
+    ),
     "scheme": (model(source={"uri": "https://example.com/x"}), "must be hf://organisation/name"),
     "shell": (model(source={"uri": "hf://org/name; rm -rf /"}), "must be hf://organisation/name"),
     "newline": (model(source={"uri": "hf://org/name\nx"}), "must be hf://organisation/name"),
     "long uri": (model(source={"uri": "hf://org/" + "n" * 400}), "300"),
     "revision": (model(source={"uri": "hf://org/name", "revision": "../../etc"}), "spec.source.revision"),
+    "token elsewhere": (
+        model(source={"uri": "s3://bucket/a", "tokenSecretRef": {"name": "t"}}),
+        "s3:// takes source.credentialsSecretRef",
+    ),
+    "credentials elsewhere": (
+        model(source={"uri": "hf://org/name", "credentialsSecretRef": {"name": "c"}}),
+        "hf:// takes source.tokenSecretRef",
+    ),
+    "secret for a claim": (
+        model(source={"uri": "pvc://claim/a", "credentialsSecretRef": {"name": "c"}}),
+        "pvc:// needs no Secret",
+    ),
+    "out of the claim": (model(source={"uri": "pvc://claim/../x"}), "must be hf://organisation/name"),
+    "secret of elsewhere": (
+        model(source={"uri": "s3://bucket/a", "credentialsSecretRef": {"name": "other/c"}}),
+        "spec.source.credentialsSecretRef.name",
+    ),
     "flag": (model(engine={"args": ["--trust-remote-code"]}), "engine.args may only hold: " + ENGINE_ARGS[0]),
     "shell flag": (model(engine={"args": ["--seed=1\n--trust-remote-code"]}), "spec.engine.args"),
     "engine twice": (model(engine={"order": ["vllm", "vllm"]}), "name each engine once"),
     "no engine": (model(engine={"order": []}), "spec.engine.order"),
-    "unknown engine": (model(engine={"order": ["onnx"]}), 'supported values: "vllm", "transformers"'),
+    "unknown engine": (model(engine={"order": ["onnx"]}), 'supported values: "vllm", "transformers", "diffusers"'),
     "quantization": (model(quantization="int3"), 'supported values: "auto"'),
+    "texts from nowhere": (
+        model(quantization="int4", calibration={}),
+        "set calibration.configMap or calibration.claim",
+    ),
+    "calibrated by itself": (model(calibration={"configMap": {"name": "t"}}), "calibration is for quantization int4"),
+    "awq of int8": (
+        model(quantization="int8", calibration={"configMap": {"name": "t"}, "algorithm": "awq"}),
+        "or int8 with algorithm gptq",
+    ),
+    "calibrated for transformers": (
+        model(quantization="int4", calibration={"configMap": {"name": "t"}}, engine={"order": ["transformers"]}),
+        "a calibrated copy is served by vllm",
+    ),
+    "texts out of the claim": (
+        model(quantization="int4", calibration={"claim": {"name": "t", "path": "a/../b"}}),
+        "spec.calibration.claim.path",
+    ),
     "min over max": (model(scaling={"minReplicas": 2}), "raise maxReplicas or lower minReplicas"),
+    "cron of six fields": (model(scaling={"schedules": [{"cron": "0 0 8 * * *"}]}), "spec.scaling.schedules[0].cron"),
+    "cron with a zone": (model(scaling={"schedules": [{"cron": "TZ=UTC 8 * * *"}]}), "spec.scaling.schedules[0].cron"),
+    "time zone": (
+        model(scaling={"schedules": [{"cron": "0 8 * * *", "timeZone": "../etc/passwd"}]}),
+        "spec.scaling.schedules[0].timeZone",
+    ),
+    "short window": (
+        model(scaling={"schedules": [{"cron": "0 8 * * *", "durationSeconds": 59}]}),
+        "greater than or equal to 60",
+    ),
+    "window over max": (
+        model(scaling={"schedules": [{"cron": "0 8 * * *", "minReplicas": 2}]}),
+        "raise maxReplicas or lower it",
+    ),
+    "nine windows": (model(scaling={"schedules": [{"cron": "0 8 * * *"}] * 9}), "at most 8 items"),
+    "no budget": (model(scaling={"learn": {"budgetMinutesPerDay": 0}}), "greater than or equal to 1"),
     "idle": (model(scaling={"idleSeconds": 0}), "greater than or equal to 1"),
+    "priority too high": (model(priority=1001), "less than or equal to 1000"),
+    "priority too low": (model(priority=-1001), "greater than or equal to -1000"),
     "comments": (model(scaling={"waitComments": "on"}), 'supported values: "Auto", "On", "Off"'),
     "claim and size": (model(storage={"existingClaim": "c", "size": "1Gi"}), "remove storage.size"),
     "size": (model(storage={"size": "lots"}), "spec.storage.size"),
     "name": (model("a.b"), "put any other name into spec.aliases"),
     "long name": (model("m" * (MAX_MODEL_NAME + 1)), f"at most {MAX_MODEL_NAME} characters"),
     "alias": (model(aliases=["../x"]), "spec.aliases"),
+    "private of nobody": (model(access={"visibility": "Private"}), "set the owner, or make it Public"),
+    "team without a name": (model(access={"visibility": "Team", "owner": "0" * 64}), "name the team"),
+    "visibility": (model(access={"visibility": "secret"}), 'supported values: "Public", "Team", "Private"'),
+    "owner": (model(access={"owner": "a b"}), "spec.access.owner"),
+    "description": (model(description="x" * 2049), "2048"),
     "no source": ({**model(), "spec": {}}, "spec.source: Required"),
 }
 
@@ -166,6 +244,18 @@ def test_a_gpu_profile_without_its_gpu_is_refused_with_the_fix(installed: Contro
 
 def test_a_cpu_profile_without_its_cache_is_refused_with_the_fix(installed: ControlPlane) -> None:
     assert "set spec.kvCacheMemory" in refused(installed, profile(kvCacheMemory=None))
+
+
+def test_a_profile_with_python_of_its_own_needs_no_cache(installed: ControlPlane) -> None:
+    own = profile(kvCacheMemory=None, custom={"entryPoint": "house.prices:Model", "config": {"currency": "EUR"}})
+    assert "created" in installed.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(own)).stdout
+
+
+@pytest.mark.parametrize(
+    "path", ["house.prices", "house/prices:Model", "house.prices:Model()", "os; rm:x", ":Model", ""]
+)
+def test_what_is_no_entry_point_is_refused(installed: ControlPlane, path: str) -> None:
+    assert "spec.custom.entryPoint" in refused(installed, profile(custom={"entryPoint": path}))
 
 
 def test_the_source_of_a_model_cannot_change(installed: ControlPlane, namespace: str) -> None:

@@ -1,6 +1,7 @@
 """What a user reads when something is wrong: the right reason, and a sentence with the fix."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure, Outcome
 from dormouse_api.runtime import Passed, RuntimeState, Stage
 from tests.controlplane.kubelet import COMMIT, Kubelet, failed, inspected, running, stamp, succeeded
-from tests.controlplane.operatorprocess import Models, until
+from tests.controlplane.operatorprocess import Models, shelf, until
 
 
 def said(reason: Reason, message: str = "do this to cure it") -> str:
@@ -22,7 +23,7 @@ def said(reason: Reason, message: str = "do this to cure it") -> str:
 def test_a_pull_that_fails_says_why(kubelet: Kubelet, models: Models, reason: Reason, code: int) -> None:
     kubelet.script["pull"] = lambda pod: failed(code, said(reason))
     name = f"sick-{reason.lower()}"
-    models.apply(name)
+    models.apply(name, storage={"existingClaim": shelf(models, name)})
     ready = models.await_reason(name, reason.value)
     assert ready["status"] == "False"
     assert ready["message"].startswith("do this to cure it")
@@ -68,11 +69,43 @@ def test_an_engine_that_fails_says_so_and_recovers(kubelet: Kubelet, models: Mod
     models.await_reason("weak", "Serving")
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_profile_that_is_mended_ends_the_cooldown_at_once(kubelet: Kubelet, models: Models, wanted: bool) -> None:
+    """Mended the moment the failure is told, when the pod that failed is not gone yet; and when it is."""
+    name, profiles = f"fragile-{wanted}".lower(), "/apis/dormouse.dev/v1alpha1/runtimeprofiles"
+    spec = {"image": "runtime:broken", "device": "cpu", "kvCacheMemory": "1Gi"}
+    body = {"apiVersion": "dormouse.dev/v1alpha1", "kind": "RuntimeProfile", "metadata": {"name": name}, "spec": spec}
+    kubelet.rest.request("POST", profiles, body)
+    passed = Passed(engine="custom", reason=Reason.ENGINE_FAILED, message="no such class", seconds=2)
+    state = RuntimeState(stage=Stage.FAILED, model=name, commit=COMMIT, passed=(passed,), failure=passed)
+
+    def play(pod: dict[str, Any]) -> dict[str, Any]:
+        if pod["spec"]["containers"][0]["image"] != "runtime:broken":
+            return running(ready=True)
+        last = {"exitCode": 1, "message": state.model_dump_json(), "startedAt": stamp(), "finishedAt": stamp()}
+        return running(last=last, restarts=1)
+
+    kubelet.script["runtime"] = play
+    models.apply(name, profile=name)
+    models.await_reason(name, "ScaledToZero")
+    models.wake(name, 600)
+    models.await_reason(name, "EngineFailed")
+    if not wanted:
+        until(lambda: not models.pods(name), why="what failed is gone")
+        models.wake(name, 0)
+    kubelet.rest.patch(f"{profiles}/{name}", {"spec": {"image": "runtime:mended"}})
+    ready = models.await_reason(name, "Serving" if wanted else "ScaledToZero", seconds=5)
+    assert ready["status"] == "True"
+    until(lambda: "cooldown" not in models.status(name), 5, why="it is forgotten")
+    assert models.replicas(name) == int(wanted)
+    kubelet.rest.request("DELETE", f"{profiles}/{name}")
+
+
 def test_a_pod_that_finds_no_node_is_waking_first_and_unschedulable_when_it_lasts(
     kubelet: Kubelet, models: Models
 ) -> None:
     kubelet.unbound.add("runtime")
-    models.apply("homeless")
+    models.apply("homeless", storage={"existingClaim": shelf(models, "homeless")})
     models.await_reason("homeless", "ScaledToZero")
     models.wake("homeless", 600)
     models.await_reason("homeless", "Unschedulable", kind="RuntimeAvailable")

@@ -10,7 +10,7 @@ from dormouse_api.names import PORT_ADMIN, weights_name
 from dormouse_api.results import Outcome, Progress, PullResult
 from dormouse_api.runtime import Passed, RuntimeState, Stage, StageAt
 from tests.controlplane.kubelet import COMMIT, POD_IP, Kubelet, Object, inspected, pulled, running, succeeded
-from tests.controlplane.operatorprocess import Models, until
+from tests.controlplane.operatorprocess import Models, shelf, until
 
 OTHER = "f" * 40
 
@@ -47,7 +47,8 @@ def test_pull_progress_is_in_the_status_while_it_runs(kubelet: Kubelet, models: 
 
     answers = {"/progress": progress(420)}
     with pod_answers(answers):
-        models.apply("slow")
+        # A claim that has its volume: what the volume controller says of one without would be told, rightly.
+        models.apply("slow", storage={"existingClaim": shelf(models, "slow")})
         pull = until(lambda: models.status("slow").get("pull"))
         assert (pull["bytes"], pull["total"], pull["percent"], pull["etaSeconds"]) == (420, 1000, 42, 9)
         assert models.status("slow")["progress"] == "42%"

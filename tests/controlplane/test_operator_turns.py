@@ -12,7 +12,7 @@ from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
 from dormouse_api.demand import Demand, ModelDemand
 from tests.controlplane.kubelet import Kubelet, Rest
-from tests.controlplane.operatorprocess import Models, OperatorProcess, until
+from tests.controlplane.operatorprocess import Models, OperatorProcess, shelf, until
 
 GPU = "nvidia.com/gpu"
 PROFILE = "one-gpu"
@@ -65,33 +65,6 @@ def turning(plane: ControlPlane, namespace: str, tmp_path: Path, rest: Rest, rou
     assert "the look failed" not in log.read_text()
 
 
-def shelf(models: Models, name: str) -> str:
-    """A bound claim: the scheduler places no pod whose volume is not."""
-    volume = f"{models.namespace}-{name}"
-    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
-    models.rest.request(
-        "POST",
-        "/api/v1/persistentvolumes",
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolume",
-            "metadata": {"name": volume},
-            "spec": common | {"capacity": {"storage": "1Gi"}, "hostPath": {"path": f"/nowhere/{volume}"}},
-        },
-    )
-    models.rest.request(
-        "POST",
-        f"/api/v1/namespaces/{models.namespace}/persistentvolumeclaims",
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": name},
-            "spec": common | {"volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
-        },
-    )
-    return name
-
-
 def endpoints(models: Models, name: str) -> int:
     found = models.child("discovery.k8s.io/v1", "endpointslices").get("items", [])
     mine = [s for s in found if s["metadata"]["labels"].get("kubernetes.io/service-name") == names.runtime_name(name)]
@@ -129,5 +102,4 @@ def test_a_busy_model_makes_room_once_its_calls_are_over(kubelet: Kubelet, turni
     [swap] = turning.status("second")["swaps"]
     assert swap["holder"] == first
     assert "line" not in turning.status("second")
-    notes = json.dumps(turning.events("second"))
-    assert "was asked to make room" in notes
+    until(lambda: "was asked to make room" in json.dumps(turning.events("second")), why="an Event tells of the turn")

@@ -9,10 +9,10 @@ from dormouse_api.names import runtime_name
 from tests.controlplane.kubelet import Kubelet
 from tests.controlplane.operatorprocess import AGENT, Models, OperatorProcess, until, writes
 
-COUNT = 50
+COUNT = 20
 
 
-def test_fifty_unchanged_models_cost_a_new_operator_no_write_and_an_idle_one_none(
+def test_unchanged_models_cost_a_new_operator_no_write_and_an_idle_one_none(
     plane: ControlPlane, kubelet: Kubelet, operator: OperatorProcess, own_models: Models
 ) -> None:
     for number in range(COUNT):
@@ -47,8 +47,9 @@ def test_a_wake_costs_milliseconds(
         before = time.perf_counter()
         own_models.status("quick")
         reads.append((time.perf_counter() - before) * 1000)
-        own_models.wake("quick", 1)
+        own_models.wake("quick", 60)
         until(lambda: own_models.replicas("quick") == 1)
+        own_models.wake("quick", 0)  # a wish that ends at once
         until(lambda: own_models.replicas("quick") == 0)
     spent = _wake_milliseconds(plane, own_models.namespace, runtime_name("quick"))
     assert len(spent) >= 6
@@ -57,7 +58,7 @@ def test_a_wake_costs_milliseconds(
 
 
 def _wake_milliseconds(plane: ControlPlane, namespace: str, name: str) -> list[float]:
-    """From each renewal of the Lease to the apply that followed it, by the API server's own clock."""
+    """From each wish to the apply that followed it, by the API server's own clock: every other one ends at once."""
     found: list[float] = []
     asked: datetime | None = None
     for event in plane.writes():
@@ -70,4 +71,4 @@ def _wake_milliseconds(plane: ControlPlane, namespace: str, name: str) -> list[f
         elif ref["resource"] == "deployments" and AGENT in event["userAgent"] and asked is not None:
             found.append((at - asked).total_seconds() * 1000)
             asked = None
-    return found
+    return found[::2]

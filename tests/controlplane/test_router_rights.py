@@ -67,6 +67,12 @@ async def test_the_charts_rights_are_enough(plane: ControlPlane, own_models: Mod
         await until(lambda: router.catalog.find("tiny") is not None)
         async with httpx.AsyncClient(base_url=url, timeout=30) as http, ollama.AsyncClient(host=url) as sdk:
             assert (await http.post("/pull", json={"model": "org/other"})).status_code == 202
+            http.headers["authorization"] = "Bearer mine"
+            registered = await http.post("/v1/models", json={"id": "mine", "source": "org/mine"})
+            assert registered.status_code == 201
+            assert (await http.patch("/v1/models/mine", json={"revision": "v2"})).status_code == 200
+            assert (await http.delete("/v1/models/mine")).status_code == 200
+            del http.headers["authorization"]
             await until(lambda: router.catalog.find("org-other") is not None)
             for system in ("Be brief.", "Be long."):
                 await sdk.create("mario", from_="tiny", system=system)
@@ -92,7 +98,6 @@ async def test_the_charts_rights_are_enough(plane: ControlPlane, own_models: Mod
         ("create", "jobs.batch"),
         ("create", "leases.coordination.k8s.io"),
         ("delete", "leases.coordination.k8s.io"),
-        ("patch", "inferencemodels.dormouse.dev"),
         ("patch", "inferencemodels.dormouse.dev/status"),
         ("list", "runtimeprofiles.dormouse.dev"),
     ],

@@ -41,7 +41,7 @@ class Routes:
 
 
 async def listed(here: Place, name: str) -> None:
-    await until(lambda: here.router.plane.route(name) is not None)
+    await until(lambda: here.router.catalog.find_route(name) is not None)
 
 
 async def test_a_route_wakes_its_sleeping_model_and_goes_when_it_is_deleted(
@@ -62,7 +62,7 @@ async def test_a_route_wakes_its_sleeping_model_and_goes_when_it_is_deleted(
         assert answer.headers["x-dormouse-route"] == f"{models.namespace}/mario"
         assert here.engine.seen[0].json["messages"][0] == {"role": "system", "content": "Be brief."}
         models.rest.request("DELETE", routes.path("mario"))
-        await until(lambda: here.router.plane.route("mario") is None)
+        await until(lambda: here.router.catalog.find_route("mario") is None)
 
 
 async def test_names_are_derived_replaced_and_deleted_for_clients(
@@ -90,7 +90,7 @@ async def test_names_are_derived_replaced_and_deleted_for_clients(
         assert (await sdk.show("org/luigi:v2")).details is not None
         for name in ("mario", "org/luigi:v2"):
             await sdk.delete(name)
-        assert here.router.plane.routes() == []
+        assert here.router.catalog.routes.every() == []
         assert models.rest.get(routes.path())["items"] == []
 
 
