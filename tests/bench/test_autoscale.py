@@ -37,6 +37,15 @@ def test_pods_that_are_always_there_make_nobody_wait_for_a_start() -> None:
     assert max(outcome.waits[outcome.cold :]) < SERVICE.cold_start
 
 
+def test_engines_that_are_asked_make_up_for_slots_that_are_wrong() -> None:
+    steady = Trace("steady", 900.0, lambda now: 5.0, 5.0)
+    service = Service(slots=4, told=16, cold_start=20.0)
+    asked, unasked = rules(service)[:2]
+    attained = [World(service, rule, 1).run(steady, 1).attained for rule in (asked, unasked)]
+    assert attained[0] > 0.9
+    assert attained[1] < 0.7
+
+
 @pytest.mark.parametrize("trace", TRACES, ids=lambda trace: trace.name)
 def test_rates_stay_below_what_the_thinning_assumes(trace: Trace) -> None:
     assert all(0 <= trace.rate(float(at)) <= trace.most for at in range(int(trace.seconds)))

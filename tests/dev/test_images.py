@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.images import buildah
 from dev.images.node import chain_id
 from dev.images.oci import Layer, Store
 from dev.images.recipes import _RECIPES, NAMES, ROOT
@@ -141,3 +142,29 @@ def test_the_puller_needs_nothing_of_the_runtime_that_its_image_lacks() -> None:
 
 def _text(folder: Path) -> str:
     return "\n".join(path.read_text() for path in folder.rglob("*.py"))
+
+
+def test_a_cache_whose_removal_was_stopped_is_whole_or_gone(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = tmp_path / "storage"
+    images = storage / "root" / "overlay-images"
+    images.mkdir(parents=True)
+    for number in range(3):
+        (images / str(number)).touch()
+    builder = buildah.Buildah(storage, store)
+    builder.tidy()
+    assert len(list(images.iterdir())) == 3, "it is not large yet"
+
+    def stopped(folder: Path, **_: object) -> None:
+        if folder.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(buildah, "_MOST_IMAGES", 2)
+        patched.setattr("shutil.rmtree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            builder.tidy()
+    assert not images.exists(), "no build meets what is half removed"
+    builder.tidy()
+    assert [path for path in storage.iterdir() if path.is_dir()] == []

@@ -61,7 +61,7 @@ def kube(cluster: Cluster) -> Iterator[Callable[..., str]]:
     run("delete", "namespace", namespace, "--wait=false")
 
 
-def until(what: str, condition: Callable[[], object], seconds: float = 30) -> None:
+def until(what: str, condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"no {what} within {seconds} s"
@@ -93,14 +93,14 @@ def service(name: str, app: str) -> dict[str, Any]:
 
 def ended(kube: Callable[..., str], name: str, phase: str = "Succeeded") -> str:
     """Waits for the pod's end and returns its log."""
-    kube("wait", f"--for=jsonpath={{.status.phase}}={phase}", f"pod/{name}", "--timeout=60s")
+    kube("wait", f"--for=jsonpath={{.status.phase}}={phase}", f"pod/{name}", "--timeout=180s")
     return kube("logs", name)
 
 
 def test_a_service_has_a_name_and_an_address_for_other_pods(kube: Callable[..., str]) -> None:
     kube("create", "-f", "-", send=pod("web", SERVE))
     kube("create", "-f", "-", send=service("web", "web"))
-    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=180s")
     fetch = "until /busybox wget -q -O - http://web/; do /busybox sleep 0.1; done; /busybox nslookup example.com"
     kube("create", "-f", "-", send=pod("client", f"{fetch} && exit 1; exit 0"))
     said = ended(kube, "client")
@@ -124,7 +124,7 @@ def test_a_small_disk_is_full_when_it_is_full_and_grows(kube: Callable[..., str]
     assert "No space left on device" in ended(kube, "first", "Failed")
     wider = {"spec": {"resources": {"requests": {"storage": "16Mi"}}}}
     kube("patch", "pvc", "data", "--patch", json.dumps(wider))
-    kube("wait", "--for=jsonpath={.status.capacity.storage}=16Mi", "pvc/data", "--timeout=30s")
+    kube("wait", "--for=jsonpath={.status.capacity.storage}=16Mi", "pvc/data", "--timeout=180s")
     kube("create", "-f", "-", send=pod("second", fill, claim="data"))
     ended(kube, "second")
 
@@ -144,7 +144,7 @@ def test_a_forward_follows_the_service_and_outlives_pod_and_service(kube: Callab
     namespace = json.loads(kube("get", "serviceaccount", "default", "-o", "json"))["metadata"]["namespace"]
     kube("create", "-f", "-", send=pod("web-1", SERVE, app="web"))
     kube("create", "-f", "-", send=service("web", "web"))
-    kube("wait", "--for=condition=Ready", "pod/web-1", "--timeout=60s")
+    kube("wait", "--for=condition=Ready", "pod/web-1", "--timeout=180s")
     port = _free_port()
     forwarding.add(cluster.layout, port, f"{namespace}/web:http")
     try:
@@ -170,7 +170,7 @@ def test_the_machine_has_no_link_and_no_firewall_rule_of_the_clusters(cluster: C
 
 def test_a_killed_part_is_repaired_and_pods_do_not_notice(kube: Callable[..., str], cluster: Cluster) -> None:
     kube("create", "-f", "-", send=pod("web", SERVE))
-    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=180s")
     for name in ("kubelet", "containerd", "apiserver", "forwarder"):
         cluster.kill(name)
         assert name in cluster.processes.dead()
@@ -180,13 +180,18 @@ def test_a_killed_part_is_repaired_and_pods_do_not_notice(kube: Callable[..., st
     assert kube("get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].restartCount}") == "0"
 
 
+@pytest.mark.timeout(900)
 def test_down_leaves_nothing_and_up_brings_everything_back(kube: Callable[..., str], cluster: Cluster) -> None:
     kube("create", "-f", "-", send=claim("data", "1Gi", "standard"))
     kube("create", "-f", "-", send=pod("writer", "echo kept > /data/x", claim="data"))
     ended(kube, "writer")
-    kube("create", "-f", "-", send=pod("web", SERVE))
-    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    web = pod("web", SERVE)
+    web["spec"]["restartPolicy"] = "Always"
+    kube("create", "-f", "-", send=web)
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=180s")
     layout = cluster.layout
+    phases = ("get", "namespaces", "-o", "jsonpath={.items[*].status.phase}")
+    until("the namespaces of other tests are gone", lambda: "Terminating" not in kube(*phases), seconds=240)
     ready, stored, rules = _ready_pods(kube), images.names(layout), forwarding.rules(layout)
     before = json.loads((layout.run / "settings.json").read_text())
     cluster.down()
@@ -195,18 +200,25 @@ def test_down_leaves_nothing_and_up_brings_everything_back(kube: Callable[..., s
     cluster.up()
     assert images.names(layout) == stored
     assert {(r["port"], r["target"]) for r in forwarding.rules(layout)} == {(r["port"], r["target"]) for r in rules}
-    until("all pods that were ready", lambda: ready <= _ready_pods(kube), seconds=120)
+    until("all pods that were ready, started again", lambda: _again(_ready_pods(kube), ready), seconds=240)
     kube("create", "-f", "-", send=pod("reader", "/busybox cat /data/x", claim="data"))
     assert ended(kube, "reader") == "kept\n"
 
 
-def _ready_pods(kube: Callable[..., str]) -> set[str]:
-    """Every namespace's pods that are ready, by uid: the same pods, not others of their name."""
+def _again(now: dict[str, int], before: dict[str, int]) -> bool:
+    """Each is ready, and not as the API server remembers it from before: its containers have started once more."""
+    return bool(before) and all(now.get(uid, 0) > restarts for uid, restarts in before.items())
+
+
+def _ready_pods(kube: Callable[..., str]) -> dict[str, int]:
+    """Restarts of every namespace's pods that are ready and to stay, by uid: the same, not others of their name."""
     found = json.loads(kube("get", "pods", "--all-namespaces", "-o", "json"))["items"]
     return {
-        pod["metadata"]["uid"]
+        pod["metadata"]["uid"]: sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
         for pod in found
-        if {"type": "Ready", "status": "True"}
+        if "deletionTimestamp" not in pod["metadata"]
+        and pod["spec"]["restartPolicy"] == "Always"
+        and {"type": "Ready", "status": "True"}
         in [{"type": c["type"], "status": c["status"]} for c in pod["status"].get("conditions", [])]
     }
 

@@ -28,6 +28,7 @@ GROUPS = {
     "events": "api/v1",
     "namespaces": "api/v1",
     "persistentvolumeclaims": "api/v1",
+    "resourcequotas": "api/v1",
     "jobs": "apis/batch/v1",
     "deployments": "apis/apps/v1",
     "leases": "apis/coordination.k8s.io/v1",
@@ -101,9 +102,10 @@ class Cluster:
             if error.status != 404:
                 raise
 
-    async def log(self, namespace: str, pod: str) -> str:
-        """What the pod's container printed."""
-        return (await self._http.get(f"{path('pods', namespace, pod)}/log")).text
+    async def log(self, namespace: str, pod: str, *, timestamps: bool = False) -> str:
+        """What the pod's container printed; each line with the moment the node took it, where that is asked for."""
+        query = {"timestamps": "true"} if timestamps else {}
+        return (await self._http.get(f"{path('pods', namespace, pod)}/log", params=query)).text
 
     async def until(
         self,
@@ -186,7 +188,7 @@ async def recording(cluster: Cluster, resource: str, namespace: str) -> AsyncIte
 
     task = asyncio.create_task(note())
     try:
-        await asyncio.wait_for(ready.wait(), 20)
+        await asyncio.wait_for(ready.wait(), 60)
         yield seen
     finally:
         task.cancel()

@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +135,9 @@ class Story:
         return time.monotonic()
 
     async def runtime_pods(self, name: str) -> list[Object]:
-        return await self.cluster.find("pods", self.namespace, f"{LABEL_MODEL}={name},{LABEL_COMPONENT}=runtime")
+        """The model's, but for those that are going: a busy kubelet takes its time with what has ended."""
+        found = await self.cluster.find("pods", self.namespace, f"{LABEL_MODEL}={name},{LABEL_COMPONENT}=runtime")
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     async def pod(self, name: str, component: str, seconds: float = 60, running: bool = True) -> Object:
         """The model's pod of a component, once its container runs."""
@@ -161,6 +163,22 @@ class Story:
                 resource: await stack.enter_async_context(recording(self.cluster, resource, self.namespace))
                 for resource in resources
             }
+
+    @contextlib.asynccontextmanager
+    async def pods_counted(self, counts: Callable[[Object], bool]) -> AsyncIterator[list[int]]:
+        """Note at every change of a pod of the story how many of them count."""
+        noted: list[int] = [0]
+
+        async def note() -> None:
+            async for items in self.cluster.snapshots("pods", self.namespace):
+                noted.append(sum(map(counts, items)))  # noqa: PERF401 - to be read meanwhile
+
+        task = asyncio.create_task(note())
+        try:
+            yield noted
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def replicas(self, name: str) -> int:
         found = await self.cluster.get("deployments", self.namespace, runtime_name(name))

@@ -92,7 +92,7 @@ async def test_oversized_bodies_are_refused_early(testbed: object, path: str, en
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     head = f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {TOO_LARGE}\r\n\r\n"
     writer.write(head.encode() + b'{"model": "')
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         status = await reader.readline()
         *_, size = [line async for line in _head(reader) if line.lower().startswith(b"content-length")]
         body = await reader.readexactly(int(size.split(b":")[1]))

@@ -7,7 +7,8 @@ import httpx
 import ollama
 import pytest
 
-from tests.e2e.cluster import Cluster, Object
+from tests.e2e.callers import curl
+from tests.e2e.cluster import Cluster
 from tests.e2e.samples import FRANCE, PARIS
 from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story, chat, sdk, streamed
@@ -75,23 +76,9 @@ async def _talk(client: ollama.AsyncClient) -> None:
 
 async def test_another_pod_by_the_service_name(cluster: Cluster, story: Story) -> None:
     """curl, with what its manual says: -f makes an HTTP error a failure, and no header says that this is JSON."""
-    container = {
-        "name": "caller",
-        "image": "localhost/dormouse-caller:dev",
-        "imagePullPolicy": "IfNotPresent",
-        "args": ["-sSf", "--max-time", "120", f"{SERVICE}/v1/chat/completions", "-d", json.dumps(CALL)],
-    }
-    pod = {"metadata": {"name": "caller"}, "spec": {"restartPolicy": "Never", "containers": [container]}}
-    await cluster.create("pods", story.namespace, pod)
-
-    def ended(items: list[Object]) -> str | None:
-        phases = [item["status"].get("phase") for item in items if item["metadata"]["name"] == "caller"]
-        return next((phase for phase in phases if phase in ("Succeeded", "Failed")), None)
-
-    phase = await cluster.until("pods", story.namespace, ended, "the calling pod's end", seconds=120)
-    log = await cluster.log(story.namespace, "caller")
-    assert phase == "Succeeded", log
-    assert json.loads(log)["choices"][0]["message"]["content"] == PARIS
+    status, said = await curl(story, "caller", "-f", f"{SERVICE}/v1/chat/completions", "-d", json.dumps(CALL))
+    assert status == 0, said
+    assert json.loads(said)["choices"][0]["message"]["content"] == PARIS
 
 
 async def test_native_pull_and_ollama_delete(story: Story) -> None:

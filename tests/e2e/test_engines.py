@@ -2,6 +2,7 @@
 
 import pytest
 
+from dormouse_operator.decide.copies import GOOD_AGREEMENT
 from tests.e2e.engines import CASES, Outcomes
 from tests.e2e.samples import PARIS
 
@@ -16,6 +17,9 @@ async def test_quantized_copy_is_made_once_and_served(engines: Outcomes, base: s
     assert outcome.pods == case.starts
     engine = outcome.status["engine"]
     assert (engine["name"], engine["quantization"]) == (case.engine, case.quantization)
+    copy = outcome.status["quantized"]
+    assert copy["bytes"] < copy["originalBytes"]
+    assert float(copy["quality"]["agreement"]) >= GOOD_AGREEMENT, copy
     for start in outcome.status["coldStarts"]:
         stages = {entry["stage"] for entry in start["stages"]}
         assert {"requested", "loading", "ready"} <= stages

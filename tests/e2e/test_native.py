@@ -39,12 +39,13 @@ async def test_reload_while_calls_go_on(story: Story, http: httpx.AsyncClient) -
     """What is in flight is finished by the pod that goes, what comes meanwhile by the one that comes."""
     name = await story.scripted("reloaded")
     await story.ready(name, "ScaledToZero")
+    await shown(http, f"/models/{name}", lambda model: model.get("state") == "asleep", 60)  # the router has seen it too
     asleep = await http.post(f"/models/{name}/reload")
     assert (asleep.status_code, asleep.json()["status"]) == (200, "asleep")
     assert await chat(name, FRANCE) == PARIS
     before = (await story.pod(name, "runtime"))["metadata"]["uid"]
-    stream = asyncio.create_task(streamed(name, "!slow 60 tokens 50ms"))
-    await shown(http, f"/models/{name}", lambda model: model.get("in_flight") == 1, 30)
+    stream = asyncio.create_task(streamed(name, "!slow 120 tokens 50ms"))
+    await shown(http, f"/models/{name}", lambda model: model.get("in_flight") == 1, 60)
     told = await http.post(f"/models/{name}/reload")
     assert told.status_code == 202, told.text
 
@@ -55,7 +56,7 @@ async def test_reload_while_calls_go_on(story: Story, http: httpx.AsyncClient) -
 
     after = asyncio.create_task(chat(name, FRANCE))
     await story.cluster.until("pods", story.namespace, another, f"{name}: another pod", 120)
-    assert len(await stream) == 60
+    assert len(await stream) == 120
     assert await after == PARIS
     asked = told.json()["requested_at"]
     await shown(http, told.json()["watch"], lambda model: (model.get("loaded_at") or "") > asked, 60)

@@ -18,8 +18,8 @@ from tests.e2e.samples import FRANCE, MIB, PARIS, model
 from tests.e2e.story import ROUTER, Condition, Hub, Story, begun, chat, component, condition, raw_chat, streamed
 
 WEIGHTS = r"/resolve/.*safetensors"
-HEARD_WITHIN = 2.0
-"""Seconds from the condition to the held caller's error."""
+HEARD_WITHIN = 20.0
+"""Seconds from the condition to the held caller's error: milliseconds, where the machine has time."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ async def _play(story: Story, base: str, case: Case) -> Outcome:
 
 async def _listed(name: str) -> None:
     """Wait until the router knows the model: its watch may be a moment behind ours."""
-    async with asyncio.timeout(10), httpx.AsyncClient(base_url=ROUTER, trust_env=False) as http:
+    async with asyncio.timeout(60), httpx.AsyncClient(base_url=ROUTER, trust_env=False) as http:
         while name not in {row["id"] for row in (await http.get("/v1/models")).json()["data"]}:  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # another process has no event to wait for
 

@@ -32,7 +32,7 @@ async def routed(story: Story, base: str, *variants: tuple[str, int], **spec: An
 
 async def listed(name: str, there: bool = True) -> None:
     """Until the router lists the name, or does not any more."""
-    async with asyncio.timeout(20), sdk() as client:
+    async with asyncio.timeout(60), sdk() as client:
         while (name in {card.id async for card in client.models.list()}) is not there:  # noqa: ASYNC110 - a list tells nobody
             await asyncio.sleep(0.05)
 

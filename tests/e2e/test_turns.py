@@ -1,13 +1,11 @@
 """Three models share one accelerator: they take turns, nobody starves, and no stream is cut."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -23,7 +21,7 @@ from tests.e2e.story import Story, chat, condition, streamed
 log = logging.getLogger(__name__)
 
 PROFILE = "scripted-gpu"
-SECONDS = float(os.environ.get("DORMOUSE_E2E_TURNS_SECONDS", "60"))
+SECONDS = float(os.environ.get("DORMOUSE_E2E_TURNS_SECONDS", "40"))
 """How long the callers call; issue-sized runs set 600."""
 STARTS = {"small": 0.2, "mid": 1.0, "large": 4.0}
 """Models, and the seconds that the engine of each loads."""
@@ -41,23 +39,6 @@ def one_device(testbed: object) -> None:
     del profile["spec"]["kvCacheMemory"]  # on an accelerator: what is left of it
     profile["spec"] |= {"device": "cuda", "accelerator": {"resource": gpus.RESOURCE, "memory": "24Gi"}}
     kubectl("apply", "--server-side", "-f", "-", standard_input=json.dumps(profile))
-
-
-@contextlib.asynccontextmanager
-async def never_two(story: Story) -> AsyncIterator[list[int]]:
-    """Note at every change of a pod how many runtime pods have a node."""
-    counts: list[int] = []
-
-    async def note() -> None:
-        async for items in story.cluster.snapshots("pods", story.namespace):
-            counts.append(sum(map(_resident, items)))  # noqa: PERF401 - to be read meanwhile
-
-    task = asyncio.create_task(note())
-    try:
-        yield counts
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _resident(item: Object) -> bool:
@@ -91,7 +72,7 @@ async def test_three_models_share_one_device(story: Story, one_device: None) -> 
         while time.monotonic() < until:
             assert len(await streamed(name, f"!slow {TOKENS} tokens 100ms")) == TOKENS, "a stream was cut"
 
-    async with never_two(story) as counts:
+    async with story.pods_counted(_resident) as counts:
         await asyncio.gather(*(asks(name) for name in [*names, *names]), *(streams(name) for name in names))
     assert max(counts) == 1
     for name in names:
