@@ -56,6 +56,25 @@ def test_every_folder_of_tests_is_a_package() -> None:
     assert missing == []
 
 
+MARKED_IN = {
+    "controlplane": ("tests/controlplane",),
+    "e2e": ("tests/dev", "tests/e2e"),
+    "engine": ("tests/bench", "tests/dev", "tests/runtime/engine"),
+}
+"""Where `make e2e` looks for what: to look everywhere costs half a minute each time."""
+
+
+@pytest.mark.parametrize(("marker", "folders"), MARKED_IN.items())
+def test_what_is_marked_lies_where_it_is_looked_for(marker: str, folders: tuple[str, ...]) -> None:
+    word = f"mark.{marker}"
+    marked = [path.relative_to(ROOT) for path in tracked() if path.suffix == ".py" and word in path.read_text()]
+    assert marked
+    lost = [str(path) for path in marked if not any(path.is_relative_to(folder) for folder in folders)]
+    assert lost == [], f"make e2e does not look for {marker} there"
+    recipe = (ROOT / "Makefile").read_text()
+    assert all(folder in recipe for folder in folders)
+
+
 def test_no_file_names_a_machine() -> None:
     found = []
     for path in tracked():
