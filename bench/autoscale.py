@@ -1,6 +1,6 @@
 """What the operator's autoscaling makes of bursts, ramps, a day and rare callers, beside other rules. Simulated.
 
-    python -m bench.autoscale [--cold 30] [--slots 8] [--seeds 3] [--json FILE]
+    python -m bench.autoscale [--cold 30] [--slots 8] [--told 8] [--seeds 3] [--json FILE]
 
 Every rule serves the same arrivals with the same pods. What the rows mean is in bench/README.md.
 """
@@ -19,7 +19,13 @@ ROWS = ("within SLO", "wait p50 (s)", "wait p99 (s)", "pod-hours", "cold hits", 
 
 def rules(service: Service) -> list[Rule]:
     """New ones: some keep a state."""
-    return [Dormouse(service.slots, service.cold_start), Knative(service.slots), Mean(service.slots)]
+    slots = service.told or service.slots
+    return [
+        Dormouse(slots, service.cold_start),
+        Dormouse(slots, service.cold_start, "dormouse, engines unasked", asks=False),
+        Knative(slots),
+        Mean(slots),
+    ]
 
 
 def figures(outcome: Outcome) -> list[float]:
@@ -49,10 +55,11 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--cold", type=float, default=30.0, help="seconds from a pod's start to its first request")
     parser.add_argument("--slots", type=int, default=8, help="requests a pod serves at once")
+    parser.add_argument("--told", type=int, default=0, help="requests the rules believe that a pod serves at once")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    service = Service(slots=options.slots, cold_start=options.cold)
+    service = Service(slots=options.slots, told=options.told, cold_start=options.cold)
     found = {trace.name: measure(trace, service, options.seeds) for trace in TRACES}
     print(f"| trace | rule | {' | '.join(ROWS)} |")
     print(f"| --- | --- | {' | '.join('---:' for _ in ROWS)} |")

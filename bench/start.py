@@ -15,26 +15,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from http import client
 from pathlib import Path
 
+from bench.engines import server
 from dev import enginevenv
 from dev.models import store
-from dormouse_api.model import Engine
-from dormouse_api.names import ENV_RUNTIME_CONFIG
-from dormouse_api.runtime import Attempt, RuntimeConfig, RuntimeState
+from dormouse_api.runtime import RuntimeState
 from dormouse_runtime.supervisor.stats import resident_bytes
 
-ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 300
 KV_BYTES = 64 * 2**20
 STOCK = "vllm as it comes"
 
@@ -73,14 +66,17 @@ def main() -> None:
 
 def measure(python: str, model: Path, engine: str, cache: Path, run: int, state: str) -> Row:
     """One start, timed and stopped again."""
-    stock, ports = engine == STOCK, (free_port(), free_port())
+    stock, ports = engine == STOCK, (server.free_port(), server.free_port())
     if stock:
         command, env = stock_command(python, model, cache, ports[0])
     else:
-        command, env = our_command(python, model, engine, cache, ports)
-    with process(command, env, cache) as child:
+        more = {"kv_cache_bytes": KV_BYTES, "max_model_len": 512}
+        command, env = server.supervised(
+            python, server.config(server.attempt(engine, model), cache, ports, **more), cache
+        )
+    with server.process(command, env, cache) as child:
         began = time.monotonic()
-        until_healthy(child, ports[0])
+        server.until_healthy(child, ports[0])
         seconds = time.monotonic() - began
         leader = child.pid if stock else engine_of(child.pid)
         spent, memory = cpu_seconds(leader), resident_bytes(leader) // 2**20
@@ -93,78 +89,6 @@ def stock_command(python: str, model: Path, cache: Path, port: int) -> tuple[lis
     flags += [f"--kv-cache-memory-bytes={KV_BYTES}", "--max-num-seqs=64", "--disable-uvicorn-access-log"]
     env = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": str(cache / "vllm")}
     return [python, "-m", "vllm.entrypoints.openai.api_server", *flags], env
-
-
-def our_command(
-    python: str, model: Path, engine: str, cache: Path, ports: tuple[int, int]
-) -> tuple[list[str], dict[str, str]]:
-    config = RuntimeConfig(
-        model="tiny",
-        commit="bench",
-        source="hf://dormouse/tiny-chat",
-        attempts=(Attempt(engine=Engine(engine), model_dir=str(model)),),
-        kv_cache_bytes=KV_BYTES,
-        max_model_len=512,
-        cache_dir=str(cache),
-        serving_port=ports[0],
-        admin_port=ports[1],
-    )
-    env = {
-        ENV_RUNTIME_CONFIG: config.model_dump_json(),
-        "DORMOUSE_HOST": "127.0.0.1",
-        "DORMOUSE_TERMINATION_LOG": str(cache / "termination"),
-        "PYTHONPATH": f"{ROOT / 'crds'}:{ROOT / 'runtime'}",
-        "TMPDIR": str(cache),
-    }
-    return [python, "-m", "dormouse_runtime", "serve"], env
-
-
-@contextlib.contextmanager
-def process(command: list[str], env: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log").open("ab") as log:
-        child = subprocess.Popen(
-            command, env={**os.environ, **env}, stdout=log, stderr=log, cwd="/", start_new_session=True
-        )
-        try:
-            yield child
-        finally:
-            child.terminate()
-            try:
-                child.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-
-
-def until_healthy(child: subprocess.Popen[bytes], port: int) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if child.poll() is not None:
-            raise SystemExit(f"the engine ended with exit code {child.returncode}: run its command by hand to see why")
-        if get(port, "/health") is not None:
-            return
-        time.sleep(0.02)
-    raise SystemExit(f"the engine was not healthy after {START_SECONDS} s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def get(port: int, path: str) -> bytes | None:
-    connection = client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.read() if answer.status == client.OK else None
-    except OSError:
-        return None
-    finally:
-        connection.close()
 
 
 def engine_of(supervisor: int) -> int:
@@ -184,7 +108,7 @@ def cpu_seconds(leader: int) -> float:
 
 def told_stages(port: int) -> dict[str, float]:
     """Seconds of each stage, by the supervisor's own timeline."""
-    state = RuntimeState.model_validate_json(get(port, "/state") or b"")
+    state = RuntimeState.model_validate_json(server.get(port, "/state") or b"")
     pairs = zip(state.timeline, state.timeline[1:], strict=False)
     return {here.stage.value: round(after.at - here.at, 2) for here, after in pairs}
 

@@ -12,10 +12,10 @@ import sys
 import uvloop
 
 from dormouse_router import http11, turns
-from dormouse_router.__main__ import tune_gc
 from dormouse_router.dataplane.connection import Answer, Connection
 from dormouse_router.dataplane.upstream import Pool
 from dormouse_router.listener import Listener
+from dormouse_router.startup import tune_gc
 
 SILENCE = 600.0
 HOST = "127.0.0.1"

@@ -8,6 +8,8 @@ STREAM_CHUNKS = 100
 STREAM_INTERVAL = 0.03
 """33 chunks a second and stream: the pace of a fast model."""
 STREAMS = 1000
+KEY = "dm-bench-0123456789abcdefghijklmnopqrstuvwxyz"
+"""Whoever asks nobody passes it over."""
 LARGE = 220_000
 """Bytes of a long prompt."""
 
@@ -40,15 +42,15 @@ def answer() -> bytes:
     return json.dumps(fields | {"choices": [choice], "usage": usage}, separators=(",", ":")).encode()
 
 
-def chunk(at: int) -> bytes:
-    """One event of a stream, about 180 bytes, written `at` (monotonic nanoseconds).
+def chunk(at: int, *, told: bool = False) -> bytes:
+    """One event of a stream, about 180 bytes, written `at` (monotonic nanoseconds); `told`: with the usage so far.
 
     The time is the text of the chunk: the one place that survives a proxy which takes answers apart and writes its own.
     """
     return (
         b'data: {"id":"chatcmpl-00000000","object":"chat.completion.chunk","created":1,"model":"bench",'
-        b'"choices":[{"index":0,"delta":{"content":"@%020d"},"finish_reason":null}]}\n\n' % at
-    )
+        b'"choices":[{"index":0,"delta":{"content":"@%020d"},"finish_reason":null}]%b}\n\n'
+    ) % (at, b',"usage":{"prompt_tokens":120,"total_tokens":170,"completion_tokens":50}' if told else b"")
 
 
 WRITTEN = re.compile(rb'"(?:content|text|delta)": ?"@(\d{20})"')

@@ -123,8 +123,11 @@ class MemoryCluster:
     async def annotate_lease(self, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
         raise ClusterError(403, "nothing is reloaded in a bench")
 
-    async def create_model(self, namespace: str, name: str, spec: Object) -> None:
+    async def create_model(self, meta: Object, spec: Object, *, dry_run: bool = False) -> None:
         raise ClusterError(403, "nothing is created in a bench")
+
+    async def patch_model(self, namespace: str, name: str, uid: str, spec: Object, *, dry_run: bool = False) -> None:
+        raise ClusterError(403, "nothing is changed in a bench")
 
     async def delete_model(self, namespace: str, name: str, uid: str) -> None:
         raise ClusterError(403, "nothing is deleted in a bench")

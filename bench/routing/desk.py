@@ -4,6 +4,7 @@ Lines of JSON over loopback, beside the router and not in it: the product has no
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import time
@@ -30,11 +31,12 @@ class Desk:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until its other end closes it."""
-        while line := await reader.readline():
-            said = json.loads(line)
-            answer = self._commands[said.pop("do")](**said)
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
+        with contextlib.suppress(asyncio.CancelledError):  # the loop ends; asyncio's streams would log it as a fault
+            while line := await reader.readline():
+                said = json.loads(line)
+                answer = self._commands[said.pop("do")](**said)
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
         writer.close()
 
     def _add(self, model: str, scaling: dict[str, int] | None = None) -> Said:

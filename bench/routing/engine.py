@@ -16,6 +16,7 @@ import uvloop
 from bench.routing.bodies import STREAM_CHUNKS, STREAM_INTERVAL, answer, chunk
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+TOLD = b'"continuous_usage_stats":true'
 STREAMED = re.compile(rb'"stream": ?true')
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 LAST = (
@@ -38,6 +39,7 @@ class Stream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
         self._left = 0
+        self._told = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,7 +63,7 @@ class Stream(asyncio.Protocol):
             self._transport.write(WHOLE % (len(ANSWER), ANSWER))
             return
         self._transport.write(HEAD)
-        self._left = self._chunks
+        self._left, self._told = self._chunks, TOLD in body
         self._due = self._loop.time()
         self._tick()
 
@@ -70,7 +72,7 @@ class Stream(asyncio.Protocol):
             self._timer.cancel()
 
     def _tick(self) -> None:
-        event = chunk(time.monotonic_ns())
+        event = chunk(time.monotonic_ns(), told=self._told)
         self._left -= 1
         self._transport.write(b"%x\r\n%b\r\n%b" % (len(event), event, b"" if self._left else END))
         if self._left:

@@ -18,11 +18,11 @@ from collections import deque
 
 import httptools
 
-from bench.routing.bodies import SMALL_CHAT
+from bench.routing.bodies import KEY, SMALL_CHAT
 
 REQUEST = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(SMALL_CHAT), SMALL_CHAT)
+    b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (KEY.encode(), len(SMALL_CHAT), SMALL_CHAT)
 )
 DRAIN_SECONDS = 20.0
 

@@ -19,13 +19,12 @@ class BenchError(Exception):
 
 
 class Process:
-    """A process pinned to one core. What it says goes to `output`, or where the bench's own words go."""
+    """A process pinned to one core, or to none. What it says goes to `output`, or where the bench's own words go."""
 
-    def __init__(self, argv: list[str], core: int, *, output: IO[bytes] | None = None) -> None:
+    def __init__(self, argv: list[str], core: int | None, *, output: IO[bytes] | None = None) -> None:
         # a function between fork and exec is safe here: the bench has one thread
-        self.popen = subprocess.Popen(
-            argv, preexec_fn=lambda: os.sched_setaffinity(0, {core}), stdout=output, stderr=output
-        )
+        pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
+        self.popen = subprocess.Popen(argv, preexec_fn=pin, stdout=output, stderr=output)
 
     @property
     def cpu_seconds(self) -> float:
@@ -44,6 +43,12 @@ class Process:
         """Resident bytes that nothing else shares: what a leak grows."""
         lines = Path(f"/proc/{self.popen.pid}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+
+    @property
+    def peak(self) -> int:
+        """Most resident bytes so far, shared ones too."""
+        lines = Path(f"/proc/{self.popen.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
     @property
     def fds(self) -> int:
@@ -72,7 +77,7 @@ class Process:
 
 @contextlib.contextmanager
 def running(
-    argv: list[str], core: int, port: int, *, seconds: float = 20, output: IO[bytes] | None = None
+    argv: list[str], core: int | None, port: int, *, seconds: float = 20, output: IO[bytes] | None = None
 ) -> Iterator[Process]:
     """The process, once it listens on `port`, which may take it `seconds`."""
     process = Process(argv, core, output=output)
@@ -81,6 +86,21 @@ def running(
         yield process
     finally:
         process.end()
+
+
+def family_cpu_seconds(root: int) -> float:
+    """User and system time so far of a process and of all that it has begun and that still runs."""
+    parents, seconds = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            seconds[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / TICK
+    family, found = {root}, {root}
+    while found:
+        found = {pid for pid, parent in parents.items() if parent in found}
+        family |= found
+    return sum(seconds.get(pid, 0.0) for pid in family)
 
 
 def python(module: str, *arguments: object, interpreter: str = sys.executable) -> list[str]:

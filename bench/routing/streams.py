@@ -14,7 +14,7 @@ from typing import cast
 
 import uvloop
 
-from bench.routing.bodies import ENDS, STREAM_CHAT, STREAM_RESPONSE, WRITTEN, WRITTEN_LENGTH
+from bench.routing.bodies import ENDS, KEY, STREAM_CHAT, STREAM_RESPONSE, WRITTEN, WRITTEN_LENGTH
 
 OPEN_SECONDS = 0.03
 """All streams are opened within this."""
@@ -80,7 +80,8 @@ async def main(port: int, streams: int, path: str) -> None:
     loop = asyncio.get_running_loop()
     body = STREAM_RESPONSE if path == RESPONSES else STREAM_CHAT
     request = (
-        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+        f"authorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
     ).encode() + body
     seen = Seen()
     ends: list[asyncio.Future[None]] = [loop.create_future() for _ in range(streams)]

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.routing.targets import BARE, ROUTER
+from bench.routing.targets import BARE, GUARDED, ROUTER
 
 WANTED = {
     "added p50 at 1": (0.20, "at most"),
@@ -50,7 +50,11 @@ def figures(rows: list[Row], targets: Iterable[str]) -> str:
     lines = [["", *shown, "wanted of the router"]]
     for name, unit in dict.fromkeys((each.measure, each.unit) for each in rows):
         cells = [_cell(by.get((name, target))) for target in shown]
-        verdicts = (_verdict(WANTED, by.get((name, ROUTER))), _verdict(WANTED_BARE, by.get((name, BARE)), "bare "))
+        verdicts = (
+            _verdict(WANTED, by.get((name, ROUTER))),
+            _verdict(WANTED, by.get((name, GUARDED)), "guarded "),
+            _verdict(WANTED_BARE, by.get((name, BARE)), "bare "),
+        )
         lines.append([f"{name} ({unit})", *cells, ", ".join(filter(None, verdicts))])
     return _aligned(lines)
 

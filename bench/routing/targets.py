@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from http import client
 from pathlib import Path
 
-from bench.routing.bodies import SMALL_CHAT
+from bench.routing.bodies import KEY, SMALL_CHAT
 from bench.routing.nginx import nginx_proxy
 from bench.routing.processes import BenchError, Process, free_port, python, running
 from bench.routing.rivals import litellm, vllm_router
 
 PROXY_CORE, LOAD_CORE = 0, 1
-DIRECT, NGINX, BARE, ROUTER, VLLM_ROUTER, LITELLM = "direct", "nginx", "bare", "router", "vllm-router", "LiteLLM"
-TARGETS = (DIRECT, NGINX, BARE, ROUTER, VLLM_ROUTER, LITELLM)
+DIRECT, NGINX, BARE, ROUTER, GUARDED = "direct", "nginx", "bare", "router", "guarded"
+VLLM_ROUTER, LITELLM = "vllm-router", "LiteLLM"
+TARGETS = (DIRECT, NGINX, BARE, ROUTER, GUARDED, VLLM_ROUTER, LITELLM)
+HEADERS = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
 START_SECONDS = 90.0
 """LiteLLM imports for ten seconds on a quiet machine."""
 
@@ -72,6 +74,9 @@ class Target:
             return vllm_router(self.port, self.engine)
         if self.name == LITELLM:
             return litellm(self._folder, self.port, self.engine)
+        if self.name == GUARDED:
+            guarded = ("--guarded", self._folder / f"guarded-{self.port}-{self._starts}")
+            return python("bench.routing.proxy", self.port, self.engine, *guarded, interpreter=self._interpreter)
         ours = "bench.routing.bare" if self.name == BARE else "bench.routing.proxy"
         return python(ours, self.port, self.engine, interpreter=self._interpreter)
 
@@ -82,7 +87,7 @@ class Target:
         while time.monotonic() < deadline:
             connection = client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
             try:
-                connection.request("POST", "/v1/chat/completions", SMALL_CHAT, {"content-type": "application/json"})
+                connection.request("POST", "/v1/chat/completions", SMALL_CHAT, HEADERS)
                 with connection.getresponse() as answer:
                     text = answer.read()
                     if answer.status == 200:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from bench.routing.bodies import KEY
 from bench.routing.processes import BenchError
 
 SCRIPT = Template("""
@@ -15,6 +16,7 @@ local file = io.open("$body", "rb")
 wrk.method = "POST"
 wrk.body = file:read("*all")
 wrk.headers["content-type"] = "application/json"
+wrk.headers["authorization"] = "Bearer $key"
 wrk.path = "/v1/chat/completions"
 function done(summary, latency, requests)
     local bad = summary.errors.connect + summary.errors.read + summary.errors.write
@@ -46,7 +48,7 @@ def load(folder: Path, port: int, body: bytes, connections: int, seconds: int, c
         raise BenchError("wrk is not installed: apt-get install wrk")
     file, script = folder / "body", folder / "post.lua"
     file.write_bytes(body)
-    script.write_text(SCRIPT.substitute(body=file))
+    script.write_text(SCRIPT.substitute(body=file, key=KEY))
     argv = [
         found,
         "--timeout",

@@ -7,7 +7,7 @@ Knative's and the mean's are written down from what their projects document.
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dormouse_operator.decide import autoscale
@@ -36,14 +36,17 @@ class Dormouse:
     cold_start: float
     name: str = "dormouse"
     every: float = 2.0
+    asks: bool = True
+    """Whether the engines tell of their own queues."""
 
     def pods(self, samples: Sequence[Sample], now: int) -> int:
+        if not self.asks:
+            samples = [replace(sample, pressure=None) for sample in samples]
         calm = autoscale.calm_seconds(self.cold_start)
         end = samples[-1].at
         if all(sample.load == 0 for sample in samples if sample.at > end - IDLE_SECONDS):
             return 0
-        recent = [sample for sample in samples if sample.at >= end - autoscale.history_seconds(calm)]
-        return max(1, autoscale.pods(now, autoscale.need(recent, self.slots, calm)))
+        return max(1, autoscale.pods(now, autoscale.need(samples, self.slots, calm)))
 
 
 @dataclass
