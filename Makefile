@@ -34,8 +34,8 @@ wipe: ## Like down, and drop the cluster's state
 	@python3 -m dev.cluster down --wipe
 
 ##@ Checks
-.PHONY: check lint types imports unit slow e2e test format generate lock
-check: venv lint types imports unit ## Lint, types, import rules, drift and unit tests: under three minutes
+.PHONY: check lint types imports unit slow e2e plane failures stories test format generate lock
+check: venv lint types imports unit ## Lint, types, import rules, drift and unit tests: five minutes or so
 lint: venv ## Lint and formatting
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format -q --check . && $(PY) -m dev.generate --check
 types: venv ## mypy --strict
@@ -46,13 +46,26 @@ unit: venv ## Unit tests
 	@.venv/bin/pytest -q -n 2 --dist worksteal -m "not slow and not controlplane and not e2e and not engine"
 slow: venv ## Unit tests that take seconds: floods, real processes, time-outs
 	@.venv/bin/pytest -q -n 2 --dist worksteal -m "slow"
-test: check slow e2e ## Everything: what CI runs
+test: venv ## Everything: what CI runs. It goes on after a failure, so that one run tells of all
+	@$(MAKE) --no-print-directory --keep-going check slow e2e
 e2e: venv ## Control-plane, engine and end-to-end tests
 	@$(PY) -m dev.testbed
-	@.venv/bin/pytest -m "controlplane or e2e or engine"
+	@$(MAKE) --no-print-directory --keep-going plane failures stories
+plane failures stories: venv
+plane: ## Tests beside a control plane without a node
+	@.venv/bin/pytest -n 2 --dist loadfile -m controlplane --ignore=tests/controlplane/test_failures.py tests/controlplane
+failures: ## Every way a model can fail, beside nothing else
+	@.venv/bin/pytest tests/controlplane/test_failures.py
+stories: ## Tests on the whole cluster one after the other, those of engines beside them
+	@.venv/bin/pytest -n 2 --dist loadgroup -m "e2e or engine" tests/bench tests/dev tests/e2e tests/runtime/engine
 format: venv ## Format the code
 	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .
 generate: venv ## Write generated files (CRDs, plain manifests) from their sources
 	@$(PY) -m dev.generate
 lock: $(UV) ## Update uv.lock
 	@$(UV) lock
+
+##@ On a machine with an NVIDIA GPU
+.PHONY: gpu-check
+gpu-check: ## Prove the runtime on this machine's GPU: starts, speed, quantization, sleep, watching (docs/gpu.md; ARGS=--cpu rehearses)
+	@python3 -m bench.gpucheck $(ARGS)
