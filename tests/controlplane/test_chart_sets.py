@@ -32,6 +32,10 @@ KINDS = (
 )
 
 
+#: What kubectl says of a kind that the API server dropped after, and before, kubectl learned the kinds.
+NO_SUCH_KIND = ("the server could not find the requested resource", "the server doesn't have a resource type")
+
+
 def values(name: str) -> Path:
     return manifests.CHART / "ci" / f"{name}-values.yaml"
 
@@ -69,7 +73,15 @@ class Helm:
     def left(self) -> set[str]:
         mine = f"--selector=app.kubernetes.io/instance={RELEASE}"
         crds = self.names("customresourcedefinitions", mine)
-        return crds | self.names(KINDS, mine) | (self.names("runtimeprofiles", mine) if crds else set())
+        return crds | self.names(KINDS, mine) | (self.profiles(mine) if crds else set())
+
+    def profiles(self, selector: str) -> set[str]:
+        """None where their CRD is gone, or goes between the listing of it and this one."""
+        found = self.plane.kubectl("get", "runtimeprofiles", "--output=name", selector, check=False)
+        if any(words in found.stderr for words in NO_SUCH_KIND):
+            return set()
+        assert found.returncode == 0, found.stderr
+        return set(found.stdout.split())
 
 
 @pytest.fixture(scope="module")
