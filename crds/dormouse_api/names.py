@@ -45,7 +45,6 @@ ANNOTATION_RESTARTED = f"{GROUP}/restartedAt"
 runtime pod. On the Lease, because routers may write nothing else of a model's."""
 ANNOTATION_REQUEST = f"{GROUP}/request"
 """On a model that was made over HTTP: what stands for the request that made it, where that had an Idempotency-Key."""
-ANNOTATION_SERVED_NAMES = f"{GROUP}/served-names"
 ANNOTATION_SERVES = f"{GROUP}/serves"
 """On the operators' election Lease: the namespaces its holder serves; empty: all."""
 
@@ -55,7 +54,6 @@ PORT_ADMIN = 8001
 """Runtime pod: the supervisor. Pull pod: the progress endpoint."""
 PORT_ROUTER = 8080
 """Router pod: every client API. Its Service offers it on 80 and on Ollama's 11434."""
-PORT_OLLAMA = 11434
 PORT_OPS = 9090
 """Router and operator pods: /metrics, /livez, /readyz; in the router also /demand."""
 PORT_WORKER_OPS = 9091
