@@ -12,6 +12,7 @@ import pytest
 from dormouse_api.runtime import CACHE_BYTES
 from dormouse_runtime import engines
 from dormouse_runtime.supervisor.caches import GOING, GRACE, KEEP, STAMP, Caches, Kept, surplus
+from tests.runtime.scripted.pod import scripted, until
 
 NOW = 1_000_000.0
 MIB = 2**20
@@ -118,3 +119,22 @@ def test_processors_are_told_apart_by_what_they_can_do(tmp_path: Path) -> None:
     assert of(old.format(2000)) != of(old.replace("avx2", "avx512f").format(2000))
     assert of("CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n") != of("CPU implementer\t: 0x41\nCPU part\t: 0xd40\n")
     assert engines.processor(tmp_path / "nothing") == engines.processor(tmp_path / "nothing either")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("part", "stay"), [("serve", ["serve"]), ("unsupported", ["other", "unsupported"])])
+def test_a_pod_that_serves_removes_what_is_too_much_and_one_that_does_not_leaves_it(
+    tmp_path: Path, part: str, stay: list[str]
+) -> None:
+    caches = tmp_path / "cache" / "scripted"
+    cache(caches, "other", "scripted 0", 0.0).release()
+    pod = scripted(tmp_path, part)
+    try:
+        if part == "serve":
+            assert pod.ready()
+            until(lambda: names(caches) == stay)
+        else:
+            assert pod.end() == 1
+        assert names(caches) == stay
+    finally:
+        pod.close()

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ class Caches:
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+    def prune_aside(self) -> None:
+        """Prune in a thread that nobody waits for: what the pod's end cuts off is finished by the next one."""
+        threading.Thread(target=self.prune, name="prune", daemon=True).start()
 
     def prune(self) -> tuple[str, ...]:
         """Remove what is too much; the names of what went. Reads and removes files: not for an event loop."""

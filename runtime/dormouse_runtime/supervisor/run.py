@@ -153,6 +153,7 @@ class Supervisor:
             await self._loras.begin(attempt)
             self.timeline.describe(await schema.ask(adapter, self._settings.config.serving_port, self._address()))
             self.timeline.reach(Stage.READY)
+            self._caches.prune_aside()
             return None
         timed_out, now = not child.exited.done(), time.monotonic()
         await child.kill()

@@ -35,7 +35,9 @@ def main() -> int:
         part = Path(attempt.model_dir).name
         module = "tests.runtime.scripted.engine"
         argv = (sys.executable, "-m", module, part, str(setup.config.serving_port))
-        return Command(argv, preload=tuple(Path(attempt.model_dir).glob("*.safetensors")))
+        cache = Path(setup.config.cache_dir) / "scripted" / part
+        weights = tuple(Path(attempt.model_dir).glob("*.safetensors"))
+        return Command(argv, preload=weights, cache=cache, maker="scripted 1")
 
     adapter = Adapter(command=command, stage_of=marked_stage, identity=lambda attempt: attempt.model_dir)
     return asyncio.run(serve(setup, lambda _: dict.fromkeys(Engine, adapter)))
