@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 SHARED = Path("/dev/shm")
+PATIENCE = 5.0
+"""Seconds for which a name must stay to be a leftover: the server of another test may just have let go of its memory
+and be about to unlink it."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,21 @@ class Leftovers:
         for folder in self._folders:
             for path in folder.rglob("*"):
                 files[str(path)] = path.lstat().st_size if path.is_file() else 0
+        return Seen(files, self._processes(), self._shared_memory())
+
+    def _shared_memory(self) -> list[str]:
+        left, deadline = self._orphans(), time.monotonic() + PATIENCE
+        while left:
+            over = time.monotonic() >= deadline  # asked before the look: one look at a busy machine takes seconds
+            left &= self._orphans()
+            if over:
+                break
+            time.sleep(0.05)
+        return sorted(left)
+
+    def _orphans(self) -> set[str]:
         fresh = _names(SHARED) - self._before
-        return Seen(files, self._processes(), sorted(fresh - _mapped()) if fresh else [])
+        return fresh - _mapped() if fresh else set()
 
     def _processes(self) -> list[str]:
         found = []
