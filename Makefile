@@ -34,7 +34,9 @@ wipe: ## Like down, and drop the cluster's state
 	@python3 -m dev.cluster down --wipe
 
 ##@ Checks
-.PHONY: check lint types imports unit slow e2e plane failures stories test format generate lock
+.PHONY: check lint types imports unit slow e2e plane failures stories test format generate lock host
+host: ## Install the Debian packages that tests need and the machine lacks (as root)
+	@python3 -m dev.host || echo "going on without: tests that need what is missing say so"
 check: venv lint types imports unit ## Lint, types, import rules, drift and unit tests: five minutes or so
 lint: venv ## Lint and formatting
 	@.venv/bin/ruff check -q . && .venv/bin/ruff format -q --check . && $(PY) -m dev.generate --check
@@ -42,9 +44,9 @@ types: venv ## mypy --strict
 	@.venv/bin/mypy
 imports: venv ## Import rules (import-linter)
 	@.venv/bin/lint-imports
-unit: venv ## Unit tests
+unit: venv host ## Unit tests
 	@.venv/bin/pytest -q -n 2 --dist worksteal -m "not slow and not controlplane and not e2e and not engine"
-slow: venv ## Unit tests that take seconds: floods, real processes, time-outs
+slow: venv host ## Unit tests that take seconds: floods, real processes, time-outs
 	@.venv/bin/pytest -q -n 2 --dist worksteal -m "slow"
 test: venv ## Everything: what CI runs. It goes on after a failure, so that one run tells of all
 	@$(MAKE) --no-print-directory --keep-going check slow e2e

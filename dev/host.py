@@ -50,8 +50,10 @@ _POLICY_TEXT = "#!/bin/sh\n# Nothing that is being installed may start a service
 def main() -> int:
     """Brings the machine into shape and returns the exit status; running it again changes nothing."""
     try:
-        _require_debian_root()
-        install(missing(installed()))
+        _require_debian()
+        if lacks := missing(installed()):
+            _require_root(lacks)
+            install(lacks)
         require_go()
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -108,12 +110,15 @@ def _no_services() -> Iterator[None]:
         _POLICY.unlink()
 
 
-def _require_debian_root() -> None:
+def _require_debian() -> None:
     if shutil.which("apt-get") is None:
         names = ", ".join(name for group in PACKAGES.values() for name in group)
         raise ClusterError(f"this is no Debian: install the counterparts of {names} by hand")
+
+
+def _require_root(lacks: list[str]) -> None:
     if os.geteuid() != 0:
-        raise ClusterError("installing packages and running a node need root: run it with sudo")
+        raise ClusterError(f"{', '.join(lacks)}: installing these packages needs root: run it with sudo")
 
 
 if __name__ == "__main__":

@@ -194,6 +194,20 @@ def test_only_missing_packages_are_installed() -> None:
     assert host.missing((every - {"nginx-light"}) | {"nginx-full"}) == []
 
 
+@pytest.mark.parametrize(("user", "lacks", "status"), [(0, ["runc"], 0), (1000, [], 0), (1000, ["runc"], 1)])
+def test_only_what_is_missing_needs_root(
+    user: int, lacks: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    got: list[str] = []
+    monkeypatch.setattr("dev.host.os.geteuid", lambda: user)
+    monkeypatch.setattr(host, "installed", frozenset)
+    monkeypatch.setattr(host, "missing", lambda _: lacks)
+    monkeypatch.setattr(host, "install", got.extend)
+    assert host.main() == status
+    assert got == (lacks if user == 0 else [])
+    assert ("runc: installing these packages needs root" in capsys.readouterr().err) is bool(status)
+
+
 def test_nothing_missing_runs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran: list[object] = []
     monkeypatch.setattr("dev.host.subprocess.run", lambda *command, **_: ran.append(command))
