@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import time
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,15 +47,21 @@ class Blobs:
     def __init__(self, store: Any, place: str, folder: Path | None = None) -> None:
         """`place`: what messages call it. `folder`: where it is on this machine, if it is."""
         self._store, self._place, self._folder = store, place, folder
-        self.trouble: str | None = None
-        """Why it cannot be used, as far as known; None where it last could."""
+        self._troubles: dict[bool, str] = {}
+        """The sentence of the last reading (False) or writing (True) that failed, until one has succeeded."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot be used, as far as known; None where it last could. A reading does not mend a writing: a disk
+        that only reads is swept without an error for as long as nothing can be kept on it."""
+        return self._troubles.get(True) or self._troubles.get(False)
 
     async def open(self, name: str) -> "BlobWriter":
         """Begin to write the blob. Refusal 507, 503."""
         if self._folder is not None:
             await asyncio.to_thread(self._make_folder, self._folder)
         part = MIB if self._folder is not None else PART
-        with self.watched():
+        with self.watched(writing=True):
             file = obstore.open_writer_async(self._store, name, buffer_size=part, max_concurrency=AHEAD)
         return BlobWriter(self, name, file)
 
@@ -89,7 +96,7 @@ class Blobs:
 
     async def delete(self, name: str) -> None:
         """It may be gone already. Refusal 503."""
-        with self.watched(), contextlib.suppress(FileNotFoundError):
+        with self.watched(writing=True), contextlib.suppress(FileNotFoundError):
             await unbroken(obstore.delete_async(self._store, name))
 
     async def old(self, seconds: float) -> AsyncGenerator[list[str], None]:
@@ -113,8 +120,18 @@ class Blobs:
     async def to_disk(self, name: str) -> None:
         """The blob survives the machine's end from now on."""
         if self._folder is not None:
-            with self.watched():
+            with self.watched(writing=True, proven=True):
                 await asyncio.to_thread(_synced, self._folder, name)
+
+    async def prove(self) -> None:
+        """Write a blob and take it away again: no `trouble` is left where that goes well. Refusal 507, 503."""
+        name = f"part_{uuid.uuid4().hex}"  # a name that the sweep knows, should this process end in between
+        writer = await self.open(name)
+        try:
+            await writer.write(b".")
+            await writer.close()
+        finally:
+            await self.delete(name)
 
     def has_room(self) -> bool:
         """Whether the disk has more than its reserve. May wait for the disk: call it in a thread."""
@@ -124,8 +141,10 @@ class Blobs:
         return found.f_bavail * found.f_frsize > RESERVE
 
     @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """What goes wrong within becomes `trouble`, the log's sentence and a Refusal."""
+    def watched(self, *, writing: bool = False, proven: bool = False) -> Iterator[None]:
+        """What goes wrong within becomes `trouble`, the log's sentence and a Refusal. `writing`: what it tries;
+        `proven`: that it can be written where this ends well, for a piece that was taken may be in memory alone.
+        """
         try:
             yield
         except FileNotFoundError:
@@ -134,16 +153,17 @@ class Blobs:
             if (isinstance(error, OSError) and error.errno in _FULL) or _SAYS_FULL.search(str(error)):
                 log.error("the file store is full", place=self._place)
                 raise full() from error
-            self._say(str(error).strip().splitlines()[0] if str(error) else type(error).__name__)
+            self._say(str(error).strip().splitlines()[0] if str(error) else type(error).__name__, writing)
             raise _away() from error
         else:
-            self.trouble = None
+            if proven or not writing:
+                self._troubles.pop(writing, None)
 
-    def _say(self, reason: str) -> None:
+    def _say(self, reason: str, writing: bool) -> None:
         sentence = f"the file store {self._place} cannot be used: {reason}: mend it, or set DORMOUSE_FILES to another"
-        if sentence != self.trouble:
+        if sentence != self._troubles.get(writing):
             log.error(sentence)
-        self.trouble = sentence
+        self._troubles[writing] = sentence
 
     def _make_folder(self, folder: Path) -> None:
         with self.watched():
@@ -157,19 +177,19 @@ class BlobWriter:
         self._blobs, self._name, self._file = blobs, name, file
 
     async def write(self, piece: bytes) -> None:
-        with self._blobs.watched():
+        with self._blobs.watched(writing=True):
             await unbroken(self._file.write(piece))
 
     async def close(self) -> None:
         """It is whole and there, and on the disk."""
-        with self._blobs.watched():
+        with self._blobs.watched(writing=True, proven=True):
             await unbroken(self._file.close())
         await self._blobs.to_disk(self._name)
 
     async def abort(self) -> None:
         """Nothing of it stays."""
         error = ConnectionAbortedError()
-        with contextlib.suppress(Refusal), self._blobs.watched():
+        with contextlib.suppress(Refusal), self._blobs.watched(writing=True):
             await unbroken(self._file.__aexit__(type(error), error, None))
 
 

@@ -56,6 +56,9 @@ class Sweeper:
         """Until `stop`."""
         looks = 0
         while not stop.is_set():
+            if self._blobs.trouble is not None:
+                with contextlib.suppress(Refusal):
+                    await self._blobs.prove()  # or what is mended would be said to be broken until somebody writes
             with contextlib.suppress(Refusal):  # the store has said why, and is asked again
                 await self.expired()
                 if looks % round(ORPHANS_EVERY / EVERY) == 0 and (gone := await self.orphans()):

@@ -170,6 +170,24 @@ async def test_a_disk_that_fails_is_503_and_said_in_the_health(
     assert (await client.get("/health")).json()["status"] != "degraded"
 
 
+async def test_a_disk_that_only_reads_stays_in_the_health_however_often_it_is_read(
+    client: httpx.AsyncClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the sweep does in the background, which must not say that all is well where no file can be kept."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise GenericError("Read-only file system (os error 30)")
+
+    kept = (await put(client)).json()["id"]
+    with monkeypatch.context() as patched:
+        patched.setattr(obstore, "open_writer_async", broken)
+        assert (await put(client)).status_code == 503
+    assert (await client.get(f"/v1/files/{kept}/content")).content == b"hello"
+    assert (await client.get("/health")).json()["status"] == "degraded"
+    assert (await put(client)).status_code == 200
+    assert (await client.get("/health")).json()["status"] != "degraded"
+
+
 async def test_many_at_once_are_all_kept_and_too_many_are_told_to_come_again(
     client: httpx.AsyncClient, folder: Path
 ) -> None:

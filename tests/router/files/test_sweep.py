@@ -1,9 +1,12 @@
 """Blobs that no row speaks of go; what is needed, or may still get its row, stays."""
 
+import asyncio
 import os
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.exceptions import GenericError
 
 from dormouse_router.files import sweep
 from dormouse_router.files.blobs import in_folder
@@ -11,6 +14,8 @@ from dormouse_router.files.filestore import FileStore
 from dormouse_router.files.memory import MemoryRows
 from dormouse_router.files.sweep import OLD, Sweeper
 from dormouse_router.filing import Draft, new_id
+from dormouse_router.request import Refusal
+from tests.router.fakes import until
 from tests.router.files.conftest import QUOTA, Store
 
 DRAFT = Draft("ann", "a.txt", "user_data")
@@ -58,3 +63,27 @@ async def test_an_empty_folder_that_is_not_there_is_no_trouble(tmp_path: Path) -
     files = FileStore(MemoryRows(), blobs, QUOTA)
     async with files.writing("ann", 10) as writer:
         await writer.write(b"x")
+
+
+async def test_a_disk_that_was_mended_is_found_so_though_nobody_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "EVERY", 0.01)
+    blobs, stop = in_folder(tmp_path), asyncio.Event()
+    tries: list[int] = []
+
+    def broken(*_: object, **__: object) -> None:
+        tries.append(1)
+        raise GenericError("Input/output error (os error 5)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(obstore, "open_writer_async", broken)
+        with pytest.raises(Refusal):
+            await blobs.open("file-x")
+        sweeping = asyncio.create_task(Sweeper(MemoryRows(), blobs).run(stop))
+        await until(lambda: len(tries) > 2)
+        assert blobs.trouble is not None
+    await until(lambda: blobs.trouble is None)
+    stop.set()
+    await sweeping
+    assert names_in(tmp_path) == []
