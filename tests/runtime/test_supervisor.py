@@ -170,6 +170,27 @@ def test_an_engine_that_dies_while_it_serves_is_started_again_once(start: Start)
     assert "exit code 4" in (pod.last_word().failure or passed).message
 
 
+@pytest.mark.parametrize(
+    ("accident", "reason", "words"),
+    [
+        ("/kill", Reason.ENGINE_FAILED, "killed from outside"),
+        # one of the engine's processes was ended, and the engine went with an exit code of its own
+        ("/overlimit", Reason.OUT_OF_MEMORY, "container's memory limit of 2.0 GiB: raise RuntimeProfile"),
+    ],
+)
+def test_a_kill_while_it_serves_is_told_by_what_the_cgroup_counted(
+    start: Start, accident: str, reason: Reason, words: str
+) -> None:
+    pod = start("serve")
+    assert pod.ready()
+    pod.get(accident, pod.serving)
+    until(lambda: pod.state().restarts == 1 and pod.state().stage is Stage.READY)
+    (passed,) = pod.state().passed
+    assert passed.reason is reason
+    assert "stopped while serving" in passed.message
+    assert words in passed.message
+
+
 def test_a_wedged_engine_is_unready_at_once_and_ready_again_when_it_answers(start: Start) -> None:
     pod = start("serve")
     assert pod.ready()

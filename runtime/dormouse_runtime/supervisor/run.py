@@ -216,7 +216,7 @@ class Supervisor:
 
     async def _watch(self, attempt: Attempt) -> Passed:
         """Stay with the serving engine. Returns how it ended, by itself, wedged or drained."""
-        child, began = self._running(), time.monotonic()
+        child, began, memory = self._running(), time.monotonic(), oom.counts(self._settings.cgroup)
         health = asyncio.create_task(self._watch_health())
         loras = asyncio.create_task(self._loras.keep(attempt))
         stopping = asyncio.create_task(self.stopping.wait())
@@ -229,7 +229,12 @@ class Supervisor:
             await self._drain(child)
         stopping.cancel()
         await child.kill()
-        ending = choose.Ending(child.exited.result(), time.monotonic() - began, tuple(self.log.lines))
+        ending = choose.Ending(
+            child.exited.result(),
+            time.monotonic() - began,
+            tuple(self.log.lines),
+            killed=oom.between(memory, oom.counts(self._settings.cgroup)),
+        )
         died = choose.judge(attempt, ending)
         if wedged:  # killed here, so its exit code tells nothing
             died = died.model_copy(

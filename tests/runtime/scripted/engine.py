@@ -24,8 +24,9 @@ def say(line: str) -> None:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/health and /load as every engine; /slow answers late; /die, /overflow, /wedge and /heal play accidents; adapters
-    are loaded and unloaded as vLLM does, and /adapters tells which there are and by how many requests."""
+    """/health and /load as every engine; /slow answers late; /die, /kill, /overflow, /overlimit, /wedge and /heal play
+    accidents; adapters are loaded and unloaded as vLLM does, and /adapters tells which there are and by how many
+    requests."""
 
     loras: dict[str, str] = {}  # noqa: RUF012 - one for the process
     asked = 0
@@ -39,6 +40,11 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(int(name[2]))
         if name[0] == "overflow":
             say(OUT_OF_MEMORY)
+            os._exit(1)
+        if name[0] == "kill":
+            killed(0)
+        if name[0] == "overlimit":
+            counted_at_the_limit()
             os._exit(1)
         if name[0] == "wedge":
             Handler.healthy.clear()
@@ -130,10 +136,14 @@ def hungry(port: int) -> None:
     serve(port)
 
 
-def over_the_limit(port: int) -> None:
+def counted_at_the_limit() -> None:
     """Writes into its cgroup what the kernel writes there when it ends a process at the container's limit."""
     events = Path(os.environ["DORMOUSE_TEST_CGROUP"], "memory.events")
     events.write_text("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0\n")
+
+
+def over_the_limit(port: int) -> None:
+    counted_at_the_limit()
     killed(port)
 
 
