@@ -3,11 +3,12 @@
 Writing blocks: it is done in a thread. Knows nothing of what a line says.
 """
 
-import contextlib
-import logging
+import itertools
+import os
+import stat
 import sys
-from logging import LogRecord
-from logging.handlers import RotatingFileHandler
+from io import FileIO
+from pathlib import Path
 from typing import Protocol
 
 OFF, STDOUT = "off", "stdout"
@@ -17,10 +18,10 @@ FILES = 5
 
 
 class Lines(Protocol):
-    """Takes lines of text."""
+    """Takes lines of UTF-8."""
 
-    def write(self, text: str) -> None:
-        """`text` ends without the end of its last line. OSError or ValueError where it cannot be written."""
+    def write(self, lines: bytes) -> None:
+        """Whole ones. OSError or ValueError where they cannot be written."""
         ...
 
     def close(self) -> None: ...
@@ -34,8 +35,8 @@ def opened(where: str) -> Lines | None:
 
 
 class _Out:
-    def write(self, text: str) -> None:
-        sys.stdout.write(f"{text}\n")
+    def write(self, lines: bytes) -> None:
+        sys.stdout.buffer.write(lines)
         sys.stdout.flush()
 
     def close(self) -> None:
@@ -43,17 +44,34 @@ class _Out:
 
 
 class _File:
-    def __init__(self, path: str) -> None:
-        self._handler = _Rotating(path, maxBytes=MOST_BYTES, backupCount=FILES, encoding="utf-8")
+    """No library's: a handler of `logging` makes text of the lines, and bytes of the text, and lets nobody else run for
+    as long as that takes: 7 ms for 6,000 of them."""
 
-    def write(self, text: str) -> None:
-        self._handler.emit(logging.makeLogRecord({"msg": text}))
+    def __init__(self, path: str) -> None:
+        self._path = Path(path).absolute()
+        self._file: FileIO | None = FileIO(self._path, "ab")
+
+    def write(self, lines: bytes) -> None:
+        file = self._file
+        if file is not None:
+            known = os.fstat(file.fileno())
+            if stat.S_ISREG(known.st_mode) and known.st_size + len(lines) > MOST_BYTES:
+                self._file = None  # until the next one could be opened
+                file.close()
+                self._replace()
+        if self._file is None:
+            self._file = FileIO(self._path, "ab")
+        left = memoryview(lines)
+        while left:
+            left = left[self._file.write(left) :]
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # what it still holds was counted as lost when it could not be written
-            self._handler.close()
+        if self._file is not None:
+            self._file.close()
 
-
-class _Rotating(RotatingFileHandler):
-    def handleError(self, record: LogRecord) -> None:  # noqa: N802 - the library's name
-        raise
+    def _replace(self) -> None:
+        """Each full one is one older, and the oldest is gone."""
+        names = [self._path, *(Path(f"{self._path}.{number}") for number in range(1, FILES + 1))]
+        for newer, older in reversed(list(itertools.pairwise(names))):
+            if newer.exists():
+                newer.replace(older)

@@ -1,6 +1,6 @@
-"""The router's books: calls are noted as they end, and written down once a second, all at once.
+"""The router's books: calls are noted as they end, added up a few at a time, and written down once a second.
 
-Owns the bounds: so many calls wait to be written and so many totals wait for the store; what is beyond is lost and
+Owns the bounds: so many calls wait to be added up and so many totals wait for the store; what is beyond is lost and
 counted. Decides nothing about calls.
 """
 
@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from dormouse_router.accounting.audit import Lines
-from dormouse_router.accounting.entries import AUDIT, QUEUE, TOTALS, Ended, Totals, Usage, add, day_of, line
+from dormouse_router.accounting.entries import AUDIT, QUEUE, TOTALS, Ended, Totals, Usage, add, day_of, line, merge
 from dormouse_router.request import Refusal
 
 log = structlog.get_logger()
@@ -23,6 +23,10 @@ MOST_TOTALS = 20_000
 """Totals that wait while the store is away."""
 SLICE = 64
 """Calls that are digested at a time: a fifth of a millisecond."""
+MOST_AHEAD = 400
+"""Slices that wait to be written while more are digested: 10 MB of lines."""
+WRITTEN = 8
+"""Slices of a write: what puts them together keeps the interpreter, and all calls waiting, for some 10 us."""
 CLOSE_SECONDS = 5.0
 
 
@@ -41,16 +45,22 @@ class Books:
         """`lines` takes those of the audit; `lost` is told what could not be kept, and of how many calls."""
         self._usage, self._lines, self._clocks, self._lost = usage, lines, clocks, lost
         self._waiting: list[Ended] = []
+        self._said: list[bytes] = []
+        """Lines of a slice each, which wait for the next second."""
         self._totals: Totals = {}
         self._encode = msgspec.json.Encoder().encode_lines
         self._turn = asyncio.Lock()
 
     def note(self, ended: Ended) -> None:
         """A call ended. On the hot path: nothing but a place in the line."""
-        if len(self._waiting) < MOST_WAITING:
-            self._waiting.append(ended)
-        else:
+        waiting = self._waiting
+        count = len(waiting) + 1
+        if count > MOST_WAITING:
             self._lost(QUEUE, 1)
+            return
+        waiting.append(ended)
+        if count == SLICE:  # all of a second at once would be 30 ms of work that calls find before them
+            asyncio.get_running_loop().call_soon(self._ahead)
 
     async def run(self) -> None:
         """Write down, for ever."""
@@ -71,39 +81,36 @@ class Books:
     async def flush(self) -> None:
         """Everything that has been noted, and what could not be written before."""
         async with self._turn:
-            noted, self._waiting = self._waiting, []
-            if noted:
-                later = self._clocks.wall() - self._clocks.steady()
-                said = await self._digest(noted, later)
-                if self._lines is not None:
-                    await asyncio.to_thread(self._write, self._lines, said)
+            for _ in range(0, len(self._waiting), SLICE):  # who comes meanwhile is in the next second
+                self._digest()
+                await asyncio.sleep(0)
+            said, self._said = self._said, []
+            if said and self._lines is not None:
+                await asyncio.to_thread(self._write, self._lines, said)
             if self._totals:
                 await self._store()
 
-    async def _digest(self, noted: list[Ended], later: float) -> list[bytes]:
-        """Add these calls up; their lines. `later`: from our clock to the epoch's.
+    def _ahead(self) -> None:
+        """Digest a slice, unless whoever takes the lines has fallen behind: then calls wait for `flush`."""
+        if len(self._waiting) >= SLICE and len(self._said) < MOST_AHEAD:
+            self._digest()
+            if len(self._waiting) >= SLICE:
+                asyncio.get_running_loop().call_soon(self._ahead)
+
+    def _digest(self) -> None:
+        """Add up the next slice, and make its lines.
 
         Not in a thread: one that computes gives the interpreter away every 5 ms, and for so long all calls would wait.
         """
-        said: list[bytes] = []
-        done = 0
-        try:
-            while done < len(noted):
-                part = noted[done : done + SLICE]
-                for ended in part:
-                    add(self._totals, ended, day_of(ended.at + later))
-                if self._lines is not None:
-                    said.append(self._said(part, later))
-                done += len(part)
-                await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            self._waiting[:0] = noted[done:]
-            if self._lines is not None:
-                self._lost(AUDIT, done)
-            raise
-        return said
+        part = self._waiting[:SLICE]
+        del self._waiting[:SLICE]
+        later = self._clocks.wall() - self._clocks.steady()  # from our clock to the epoch's
+        for ended in part:
+            add(self._totals, ended, day_of(ended.at + later))
+        if self._lines is not None:
+            self._said.append(self._encoded(part, later))
 
-    def _said(self, part: list[Ended], later: float) -> bytes:
+    def _encoded(self, part: list[Ended], later: float) -> bytes:
         try:
             return self._encode([line(ended, ended.at + later) for ended in part])
         except UnicodeEncodeError as error:  # a provider may call somebody what is no text
@@ -115,23 +122,27 @@ class Books:
         log.warning("lines of the audit were lost", calls=calls, error=str(error))
 
     def _write(self, lines: Lines, said: list[bytes]) -> None:
-        """In a thread."""
-        text = b"".join(said)[:-1].decode()
-        try:
-            if text:
-                lines.write(text)
-        except (OSError, ValueError) as error:  # ValueError: a stream that was closed
-            self._lose(text.count("\n") + 1, error)
+        """In a thread, which waits for the disk and not for the interpreter."""
+        for start in range(0, len(said), WRITTEN):
+            text = b"".join(said[start : start + WRITTEN])
+            try:
+                if text:
+                    lines.write(text)
+            except (OSError, ValueError) as error:  # ValueError: a stream that was closed
+                self._lose(sum(each.count(b"\n") for each in said[start:]), error)
+                return
 
     async def _store(self) -> None:
-        """The totals move to the store, or stay for the next time."""
-        totals = self._totals
+        """The totals move to the store, or stay for the next time. Meanwhile others add up."""
+        totals, self._totals = self._totals, {}
         try:
             await self._usage.add(totals)
-        except Refusal as refusal:
-            log.warning("usage could not be written down", totals=len(totals), error=refusal.message)
+        except BaseException as error:
+            merge(totals, self._totals)
+            self._totals = totals
+            if not isinstance(error, Refusal):
+                raise
+            log.warning("usage could not be written down", totals=len(totals), error=error.message)
             while len(totals) > MOST_TOTALS:
                 _, latest = totals.popitem()
                 self._lost(TOTALS, latest.requests)
-        else:
-            self._totals = {}

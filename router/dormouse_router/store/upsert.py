@@ -21,15 +21,15 @@ def upsert(
 ) -> Executable:
     """Insert `values`; where the primary key is there already, set `replaced`, if `where` holds for the row."""
     return (
-        inserting(connection, table)
+        inserting(connection.dialect.name, table)
         .values(values)
         .on_conflict_do_update(index_elements=[*table.primary_key], set_=replaced, where=where)
     )
 
 
-def inserting(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+def inserting(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """An insert into the table that knows `on_conflict_do_update`."""
-    if connection.dialect.name == "sqlite":
+    if dialect == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # whoever has SQLite does without
 

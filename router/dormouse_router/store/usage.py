@@ -1,11 +1,14 @@
 """Totals of what calls used, in a database: `accounting.entries.Usage`. Several routers add to the same rows."""
 
+import functools
 import hashlib
+import operator
 from collections.abc import Mapping
-from dataclasses import astuple, fields
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
+from sqlalchemy.sql import Executable
 
 from dormouse_router.accounting.entries import Key, Total, Wanted
 from dormouse_router.store.database import Database
@@ -14,8 +17,9 @@ from dormouse_router.store.upsert import inserting
 
 KEPT_DAYS = 400
 AT_ONCE = 500
-"""Rows of a statement: SQLite takes 32,766 values."""
+"""Rows that are made at a time."""
 _ADDED = [field.name for field in fields(Total)]
+_amounts = operator.attrgetter(*_ADDED)
 
 
 class SqlUsage:
@@ -26,13 +30,12 @@ class SqlUsage:
 
     async def add(self, totals: Mapping[Key, Total]) -> None:
         # in one order, so that two routers never wait for each other
-        rows = sorted((_row(key, total) for key, total in totals.items()), key=lambda row: str(row["id"]))
+        order = sorted((_id(key), key) for key in totals)
         async with self._database.writing() as connection:
-            insert = inserting(connection, usage)
-            for start in range(0, len(rows), AT_ONCE):
-                made = insert.values(rows[start : start + AT_ONCE])
-                grown = {name: usage.c[name] + made.excluded[name] for name in _ADDED}
-                await connection.execute(made.on_conflict_do_update(index_elements=[usage.c.id], set_=grown))
+            statement = _adding(connection.dialect.name)
+            for start in range(0, len(order), AT_ONCE):
+                part = order[start : start + AT_ONCE]
+                await connection.execute(statement, [_row(row, key, totals[key]) for row, key in part])
 
     async def read(self, wanted: Wanted) -> list[tuple[Key, Total]]:
         columns = [usage.c[name] for name in (*Key._fields, *_ADDED)]
@@ -48,12 +51,22 @@ class SqlUsage:
         return [(Key(*row[:width]), Total(*row[width:])) for row in rows]
 
 
-def _row(key: Key, total: Total) -> dict[str, object]:
-    gone = datetime.strptime(key.day, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=KEPT_DAYS)
-    return {
-        # names may hold any character: a hash of all of them is one for each
-        "id": f"{key.day}/{hashlib.sha256(chr(0).join(key).encode()).hexdigest()[:32]}",
-        **key._asdict(),
-        **dict(zip(_ADDED, astuple(total), strict=True)),
-        "expires_at": gone.timestamp(),
-    }
+@functools.cache  # the statement of any number of rows: one made for these rows is put together anew each second
+def _adding(dialect: str) -> Executable:
+    made = inserting(dialect, usage)
+    grown = {name: usage.c[name] + made.excluded[name] for name in _ADDED}
+    return made.on_conflict_do_update(index_elements=[usage.c.id], set_=grown)
+
+
+def _id(key: Key) -> str:
+    """Names may hold any character: a hash of all of them is one for each."""
+    return f"{key.day}/{hashlib.sha256(chr(0).join(key).encode()).hexdigest()[:32]}"
+
+
+def _row(row: str, key: Key, total: Total) -> dict[str, object]:
+    return {"id": row, "expires_at": _gone(key.day), **key._asdict(), **dict(zip(_ADDED, _amounts(total), strict=True))}
+
+
+@functools.lru_cache(maxsize=8)
+def _gone(day: str) -> float:
+    return (datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=KEPT_DAYS)).timestamp()
