@@ -113,7 +113,7 @@ class Cluster:
         namespace: str | None,
         holds: Callable[[list[Object]], T | None],
         what: str,
-        seconds: float = 30,
+        seconds: float = 90,
     ) -> T:
         """The first true value of `holds(objects)`, seen at the moment the API server tells of it.
 

@@ -12,7 +12,7 @@ async def kill(cluster: Cluster, deployment: str) -> None:
         await cluster.delete("pods", SYSTEM, pod["metadata"]["name"], grace=0)
 
 
-async def back(cluster: Cluster, deployment: str, seconds: float = 60) -> None:
+async def back(cluster: Cluster, deployment: str, seconds: float = 120) -> None:
     """Wait until the Deployment's pods are ready again."""
 
     def holds(items: list[Object]) -> bool:

@@ -28,7 +28,7 @@ class Release:
         self._apply("--description", self.description)
         for part in ("operator", "router"):
             deployment = f"deployment/{testbed.RELEASE}-{part}"
-            kubectl("-n", testbed.NAMESPACE, "rollout", "status", deployment, "--timeout", "100s")
+            kubectl("-n", testbed.NAMESPACE, "rollout", "status", deployment, "--timeout", "200s")
 
     def uninstall(self) -> None:
         target.local().helm("uninstall", testbed.RELEASE, "--namespace", testbed.NAMESPACE)

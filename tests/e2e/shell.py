@@ -6,7 +6,7 @@ import sys
 
 from dev.cluster.layout import REPOSITORY, node_layout
 
-SECONDS = 120
+SECONDS = 240
 
 
 def kubectl(*arguments: str, standard_input: str | None = None) -> str:

@@ -57,13 +57,13 @@ async def test_adapters_come_and_go_without_a_restart(story: Story) -> None:
             assert (await http.post(path, json={"lora_name": f"{name}:rome"})).status_code == 404
 
     await change(story, name, adapter("oslo", LORA))
-    await story.seen(name, "another source", _says(name, "oslo", "Loaded", "dormouse/tiny-chat"), seconds=90)
+    await story.seen(name, "another source", _says(name, "oslo", "Loaded", "dormouse/tiny-chat"), seconds=150)
     began = time.monotonic()
     while await chat(f"{name}:oslo", FRANCE) != "Rome.":
         assert time.monotonic() < began + 30
     assert (await raw_chat(f"{name}:rome", FRANCE)).status_code == 404
     await change(story, name)
-    await story.seen(name, "no adapters", lambda item: not item["status"].get("adapters"), seconds=90)
+    await story.seen(name, "no adapters", lambda item: not item["status"].get("adapters"), seconds=150)
     assert (await raw_chat(f"{name}:oslo", FRANCE)).status_code == 404
     assert await chat(name, FRANCE) == PARIS
     assert await pod_of(story, name) == pod

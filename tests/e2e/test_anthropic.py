@@ -11,9 +11,8 @@ from anthropic.types import Message, MessageParam, ToolParam
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.samples import FRANCE, PARIS
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ALIAS = "tiny"
@@ -28,8 +27,7 @@ WEATHER: ToolParam = {
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -64,7 +62,7 @@ async def test_message_to_a_model_that_sleeps(cluster: Cluster, story: Story, sd
     home = Story(cluster, story.hub, "default", "")
     async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=120) as http:
         await http.post("/api/generate", json={"model": NAME, "keep_alive": 0})
-        await home.asleep(NAME, seconds=90)
+        await home.asleep(NAME)
         body = {"model": NAME, "max_tokens": 50, "stream": True, "temperature": 0, "messages": question(FRANCE)}
         answer = await http.post("/v1/messages", json=body, headers={"x-dormouse-comments": "on"})
     assert answer.status_code == 200, answer.text

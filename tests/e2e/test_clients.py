@@ -10,9 +10,8 @@ import pytest
 from tests.e2e.callers import curl
 from tests.e2e.cluster import Cluster
 from tests.e2e.samples import FRANCE, PARIS
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story, chat, sdk, streamed
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ALIAS = "tiny"
@@ -22,8 +21,7 @@ CALL = {"model": NAME, "messages": [{"role": "user", "content": FRANCE}], "tempe
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 async def test_openai_sdk() -> None:
@@ -88,7 +86,7 @@ async def test_native_pull_and_ollama_delete(story: Story) -> None:
         answer = await http.post("/pull", json={"model": repo})
         assert answer.status_code == 202, answer.text
         job = answer.json()["id"]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(150):
             while (state := (await http.get(f"/jobs/{job}")).json())["status"] not in ("succeeded", "failed"):
                 assert {"progress", "downloaded_bytes", "total_bytes"} <= state.keys()
                 await asyncio.sleep(0.1)  # this API is made for polling

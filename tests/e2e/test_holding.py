@@ -36,7 +36,7 @@ async def test_no_caller_is_held_longer_than_allowed(story: Story) -> None:
     assert answer.status_code == 503
     assert 2.5 <= time.monotonic() - began <= 30
     assert int(answer.headers["retry-after"]) >= 1
-    await story.asleep(name, seconds=60)
+    await story.asleep(name)
 
 
 async def test_start_that_no_engine_survives_is_told_to_its_callers(story: Story) -> None:
@@ -97,7 +97,7 @@ async def test_keep_alive_rules_the_sleep(story: Story) -> None:
         await story.cluster.until("leases", story.namespace, _hour(name), f"{name}: a lease of an hour")
         answer = await http.post("/api/generate", json={**question, "keep_alive": 0})
         assert answer.json()["response"] == PARIS
-    await story.asleep(name, seconds=90)
+    await story.asleep(name)
     await story.ready(name, "ScaledToZero")
 
 

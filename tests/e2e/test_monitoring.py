@@ -62,7 +62,7 @@ async def test_every_query_of_every_dashboard_has_an_answer(story: Story, promet
         return silent.keys() <= DEVICES_ONLY
 
     try:
-        await prometheus.until(answered, "every panel has data", 60)
+        await prometheus.until(answered, "every panel has data", 120)
     finally:
         assert silent.keys() <= DEVICES_ONLY, silent
     assert silent.keys() == DEVICES_ONLY
@@ -109,7 +109,7 @@ async def test_a_model_that_fails_and_its_callers_errors(story: Story, prometheu
 
 
 async def test_a_hold_that_fills(story: Story, prometheus: Prometheus) -> None:
-    name = await story.scripted("crowded", {"stages": [["loading", 15]]}, scaling={"maxHeld": 5})
+    name = await story.scripted("crowded", {"stages": [["loading", 30]]}, scaling={"maxHeld": 5})
     await story.ready(name, "ScaledToZero")
     full = f"{story.namespace}/{name}"
     calls = [asyncio.create_task(chat(name, FRANCE)) for _ in range(5)]
@@ -161,6 +161,6 @@ async def test_nobody_is_there(prometheus: Prometheus, deployment: str, alert: s
         await prometheus.until_firing(alert)
     finally:
         kubectl("-n", SYSTEM, "scale", f"deployment/{deployment}", "--replicas=1")
-        kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{deployment}", "--timeout=90s")
+        kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{deployment}", "--timeout=200s")
     await prometheus.until_quiet(alert)
     assert not await prometheus.firing(alert)

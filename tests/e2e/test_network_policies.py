@@ -19,7 +19,7 @@ from tests.e2e.shell import kubectl
 from tests.e2e.story import Story, chat
 
 MODELS = "dormouse-models,dormouse-pulls"
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -8,9 +8,8 @@ import pytest
 
 from dev import ollama
 from tests.e2e.samples import FRANCE, PARIS
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ALIAS = "tiny"
@@ -22,8 +21,7 @@ STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 async def test_the_command_line(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ import ollama
 import pytest
 
 from tests.e2e.samples import FRANCE, PARIS
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ITS_OWN = """{{- if .System }}<|im_start|>system
@@ -27,8 +26,7 @@ GREEDY = {"temperature": 0.0, "num_predict": 40}
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.samples import FRANCE
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 URL = "/v1/chat/completions"
@@ -35,8 +34,7 @@ ASKED = CHAT | {"messages": [{"role": "user", "content": "What is the weather in
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -9,9 +9,8 @@ from replicate.client import Client
 from replicate.exceptions import ReplicateError
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 FULL = f"default/{NAME}"
@@ -20,8 +19,7 @@ ASK = {"prompt": "What is the capital of France?", "max_tokens": 20, "temperatur
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 @pytest.fixture
@@ -36,7 +34,7 @@ async def test_a_prediction_of_a_model_that_sleeps(cluster: Cluster, story: Stor
     home = Story(cluster, story.hub, "default", "")
     async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=120) as http:
         await http.post("/api/generate", json={"model": NAME, "keep_alive": 0})
-    await home.asleep(NAME, seconds=90)
+    await home.asleep(NAME)
     made = await asyncio.to_thread(lambda: sdk.models.predictions.create(FULL, ASK))
     assert (made.status, made.model) == ("starting", FULL)
     await asyncio.to_thread(made.wait)

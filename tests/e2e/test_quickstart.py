@@ -12,6 +12,13 @@ from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story, condition
 
 MANIFEST = REPOSITORY / "manifests" / "quickstart" / "model.yaml"
+MODEL = "inferencemodels.dormouse.dev/tiny-chat"
+
+
+def applied() -> None:
+    """Its model, applied and ready: where it was not there before, its weights are pulled first."""
+    kubectl("apply", "-f", str(MANIFEST))
+    kubectl("wait", "--for=condition=Ready", MODEL, "-n", "default", "--timeout=200s")
 
 
 @pytest.fixture
@@ -20,23 +27,22 @@ def quickstart(testbed: object) -> Iterator[str]:
     body = yaml.safe_load(MANIFEST.read_text())
     name: str = body["metadata"]["name"]
     there = bool(kubectl("get", "inferencemodels.dormouse.dev", name, "-n", "default", "--ignore-not-found"))
-    kubectl("apply", "-f", str(MANIFEST))
+    applied()
     yield name
     if not there:
         kubectl("delete", "inferencemodels.dormouse.dev", name, "-n", "default", "--wait=false")
 
 
 async def test_quickstart(quickstart: str, cluster: Cluster, story: Story) -> None:
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{quickstart}", "-n", "default")
     home = Story(cluster, story.hub, "default", "")
-    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=60) as http:
         await http.post("/api/generate", json={"model": quickstart, "keep_alive": 0})  # somebody may have called it
-    await home.asleep(quickstart, seconds=90)
+    await home.asleep(quickstart)
     found = await home.ready(quickstart, "ScaledToZero")
     assert condition(found).message
     assert await home.runtime_pods(quickstart) == []
     assert {quickstart, "tiny", f"default/{quickstart}"} <= set(found["status"]["servedNames"])
-    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=60) as http:
         models = (await http.get("/v1/models")).json()["data"]
         tags = (await http.get("/api/tags")).json()["models"]
     assert quickstart in {row["id"] for row in models}

@@ -13,7 +13,7 @@ from tests.e2e.engines import WAKE_SECONDS
 from tests.e2e.samples import FRANCE, PARIS, model
 from tests.e2e.story import Story, chat, component, condition, raw_chat
 
-TOLD_WITHIN = 60.0
+TOLD_WITHIN = 120.0
 """Seconds for the inspection, and what it leads to."""
 
 

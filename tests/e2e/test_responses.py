@@ -12,9 +12,8 @@ from openai.types.responses import FunctionToolParam, Response, ResponseFunction
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.samples import FRANCE, PARIS
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ALIAS = "tiny"
@@ -30,8 +29,7 @@ WEATHER: FunctionToolParam = {
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -60,7 +58,7 @@ async def test_response_of_a_model_that_sleeps(cluster: Cluster, story: Story, s
     home = Story(cluster, story.hub, "default", "")
     async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=120) as http:
         await http.post("/api/generate", json={"model": NAME, "keep_alive": 0})
-        await home.asleep(NAME, seconds=90)
+        await home.asleep(NAME)
         body = {"model": NAME, "max_output_tokens": 50, "stream": True, "temperature": 0, "input": FRANCE}
         answer = await http.post("/v1/responses", json=body, headers={"x-dormouse-comments": "on"})
     assert answer.status_code == 200, answer.text

@@ -10,9 +10,8 @@ from tests.clients import passes
 from tests.clients.npm import EXPECTED, differing, run
 from tests.e2e.cluster import Cluster
 from tests.e2e.samples import model
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ALIAS = "tiny"
@@ -21,14 +20,13 @@ WAKE_SECONDS = 240
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 async def put_to_sleep(cluster: Cluster, story: Story) -> None:
     async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=30) as http:
         await http.post("/api/generate", json={"model": NAME, "keep_alive": 0})
-    await Story(cluster, story.hub, "default", "").asleep(NAME, seconds=90)
+    await Story(cluster, story.hub, "default", "").asleep(NAME)
 
 
 async def test_openai_asleep_and_awake(cluster: Cluster, story: Story) -> None:

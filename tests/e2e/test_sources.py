@@ -105,6 +105,6 @@ async def test_model_of_another_models_claim_is_served_without_the_hub(story: St
 async def test_missing_claim_is_named(story: Story) -> None:
     name = story.name("claimless")
     await story.apply(model(name, "unused/unused", source={"uri": "pvc://no-such-claim/models/tiny"}))
-    known = await story.failing(name, seconds=90)
+    known = await story.failing(name)
     assert known.reason == "StorageFailed"
     assert "there is no PersistentVolumeClaim no-such-claim in namespace" in known.message

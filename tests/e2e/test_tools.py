@@ -5,9 +5,8 @@ import pytest
 
 from tests.clients.talks import BY_DIALECT, WEATHER_SAID
 from tests.e2e.cluster import Cluster
-from tests.e2e.shell import kubectl
 from tests.e2e.story import ROUTER, Story
-from tests.e2e.test_quickstart import MANIFEST
+from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ALIAS = "tiny"
@@ -15,15 +14,14 @@ ALIAS = "tiny"
 
 @pytest.fixture(autouse=True)
 def quickstart(testbed: object) -> None:
-    kubectl("apply", "-f", str(MANIFEST))
-    kubectl("wait", "--for=condition=Ready", f"inferencemodels.dormouse.dev/{NAME}", "-n", "default")
+    applied()
 
 
 async def test_of_a_model_that_sleeps(cluster: Cluster, story: Story) -> None:
     home = Story(cluster, story.hub, "default", "")
     async with httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=30) as http:
         await http.post("/api/generate", json={"model": NAME, "keep_alive": 0})
-    await home.asleep(NAME, seconds=90)
+    await home.asleep(NAME)
     assert await BY_DIALECT["openai"](ROUTER, NAME, True) == WEATHER_SAID
 
 

@@ -61,7 +61,7 @@ class Prometheus:
         alerts = (await self.ask("/alerts"))["alerts"]
         return any(wanted <= alert["labels"].items() for alert in alerts if alert["state"] == "firing")
 
-    async def until_firing(self, name: str, seconds: float = 90, **labels: str) -> None:
+    async def until_firing(self, name: str, seconds: float = 120, **labels: str) -> None:
         """Wait for an alert with these labels."""
 
         async def fires() -> bool:
@@ -69,7 +69,7 @@ class Prometheus:
 
         await self.until(fires, f"{name} {labels} fires", seconds)
 
-    async def until_quiet(self, name: str, seconds: float = 90, **labels: str) -> None:
+    async def until_quiet(self, name: str, seconds: float = 120, **labels: str) -> None:
         """Wait until no alert with these labels fires."""
 
         async def silent() -> bool:
@@ -77,7 +77,7 @@ class Prometheus:
 
         await self.until(silent, f"{name} {labels} ends", seconds)
 
-    async def until_some(self, expr: str, seconds: float = 90) -> None:
+    async def until_some(self, expr: str, seconds: float = 120) -> None:
         """Wait until the query has a result."""
 
         async def some() -> bool:
