@@ -101,7 +101,7 @@ class Story:
         await self.apply(model(self.name(base), repo, **spec))
         return self.name(base)
 
-    async def seen(self, name: str, what: str, holds: Any, seconds: float = 60) -> Object:
+    async def seen(self, name: str, what: str, holds: Any, seconds: float = 90) -> Object:
         """The model at the first moment that `holds(model)` is true."""
 
         def mine(items: list[Object]) -> Object | None:
@@ -109,7 +109,7 @@ class Story:
 
         return await self.cluster.until("inferencemodels", self.namespace, mine, f"{name}: {what}", seconds)
 
-    async def ready(self, name: str, reason: str | None = None, seconds: float = 90) -> Object:
+    async def ready(self, name: str, reason: str | None = None, seconds: float = 120) -> Object:
         """The model once it is Ready (with `reason`, where one is asked for)."""
 
         def holds(item: Object) -> bool:
@@ -118,14 +118,14 @@ class Story:
 
         return await self.seen(name, f"Ready {reason or ''}", holds, seconds)
 
-    async def failing(self, name: str, seconds: float = 90) -> Condition:
+    async def failing(self, name: str, seconds: float = 120) -> Condition:
         """The Ready condition once it names a failure."""
         item = await self.seen(name, "a failure", failed, seconds)
         found = failed(item)
         assert found is not None
         return found
 
-    async def asleep(self, name: str, seconds: float = 60) -> float:
+    async def asleep(self, name: str, seconds: float = 120) -> float:
         """Wait for zero runtime pods; the moment (monotonic seconds) that was seen."""
 
         def none(items: list[Object]) -> bool:
@@ -139,7 +139,7 @@ class Story:
         found = await self.cluster.find("pods", self.namespace, f"{LABEL_MODEL}={name},{LABEL_COMPONENT}=runtime")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
-    async def pod(self, name: str, component: str, seconds: float = 60, running: bool = True) -> Object:
+    async def pod(self, name: str, component: str, seconds: float = 120, running: bool = True) -> Object:
         """The model's pod of a component, once its container runs."""
 
         def holds(items: list[Object]) -> Object | None:
@@ -228,13 +228,20 @@ async def chat(name: str, text: str, seconds: float = 180, **more: Any) -> str:
     return answer.choices[0].message.content or ""
 
 
-async def streamed(name: str, text: str, seconds: float = 180, **more: Any) -> list[str]:
-    """The pieces of one streamed chat completion."""
+async def streamed(
+    name: str, text: str, seconds: float = 180, begun: asyncio.Event | None = None, **more: Any
+) -> list[str]:
+    """The pieces of one streamed chat completion; `begun` is set with the first."""
+    pieces = []
     async with sdk(seconds=seconds) as client:
         stream = await client.chat.completions.create(
             model=name, messages=[{"role": "user", "content": text}], temperature=0, stream=True, **more
         )
-        return [choice.delta.content async for chunk in stream for choice in chunk.choices if choice.delta.content]
+        async for chunk in stream:
+            pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+            if pieces and begun is not None:
+                begun.set()
+    return pieces
 
 
 async def raw_chat(name: str, text: str, seconds: float = 180, **more: Any) -> httpx.Response:
