@@ -8,7 +8,7 @@ from tests.e2e.story import Story, streamed
 
 PODS = 3
 CALLERS = 12
-TOKENS = 100
+TOKENS = 300
 """Of 100 ms each: the burst lasts longer than the starts of the pods it needs."""
 
 
@@ -22,12 +22,12 @@ async def test_burst_brings_pods_and_its_end_takes_them(story: Story) -> None:
         def serving(items: list[Object]) -> bool:
             return len([item for item in items if _mine(item, name) and _ready(item)]) == PODS
 
-        await story.cluster.until("pods", story.namespace, serving, f"{name}: {PODS} ready pods", 60)
+        await story.cluster.until("pods", story.namespace, serving, f"{name}: {PODS} ready pods", 120)
         # whoever comes now finds room that was not there when the burst began
         late = [asyncio.create_task(streamed(name, "!slow 5 tokens 100ms")) for _ in range(PODS)]
         assert [len(pieces) for pieces in await asyncio.gather(*late)] == [5] * PODS
         assert [len(pieces) for pieces in await asyncio.gather(*calls)] == [TOKENS] * CALLERS, "no stream was cut"
-        await story.asleep(name, seconds=60)
+        await story.asleep(name)
         assert len([item for item in seen["pods"].labelled(LABEL_MODEL, name) if _mine(item, name)]) == PODS
 
 

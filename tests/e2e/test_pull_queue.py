@@ -9,8 +9,8 @@ from tests.e2e.story import Story, condition
 PLACES = 2
 """The chart's maxConcurrentPulls."""
 SIZE = 8 * MIB
-RATE = 256 * 1024
-"""Bytes a second: half a minute for each of them."""
+RATE = 128 * 1024
+"""Bytes a second: a minute for each of them, in which five are inspected and stand in line."""
 
 
 def _pulls(item: Object) -> bool:
@@ -30,7 +30,7 @@ async def _apply(story: Story, base: str) -> str:
     return story.name(base)
 
 
-async def _stands(story: Story, name: str, position: int, of: int, seconds: float = 30) -> Object:
+async def _stands(story: Story, name: str, position: int, of: int, seconds: float = 90) -> Object:
     def there(item: Object) -> bool:
         queue = item.get("status", {}).get("queue") or {}
         return (queue.get("position"), queue.get("of")) == (position, of)

@@ -86,15 +86,15 @@ async def test_three_models_share_one_device(story: Story, one_device: None) -> 
 
 async def test_who_waits_is_told_for_whom(story: Story, one_device: None) -> None:
     first, second, _ = await _sleeping(story)
-    stream = asyncio.create_task(streamed(first, "!slow 300 tokens 100ms"))
+    stream = asyncio.create_task(streamed(first, "!slow 450 tokens 100ms"))
     await story.ready(first, "Serving")
     waiting = asyncio.create_task(chat(second, FRANCE))
-    found = await story.ready(second, "WaitingForAccelerator", seconds=20)
+    found = await story.ready(second, "WaitingForAccelerator")
     assert f"{story.namespace}/{first}" in condition(found).message
     assert found["status"]["line"]["position"] == 1
     assert found["status"]["line"]["holder"] == f"{story.namespace}/{first}"
-    await story.ready(first, "MakingRoom", seconds=60)
+    await story.ready(first, "MakingRoom")
     assert not waiting.done()
-    assert len(await stream) == 300, "its last call is not cut"
+    assert len(await stream) == 450, "its last call is not cut"
     assert await waiting == PARIS
     assert condition(await story.ready(second, "Serving")).status == "True"
