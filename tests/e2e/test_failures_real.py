@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dormouse_api.conditions import ConditionType
+from tests.e2e.cluster import Object
 from tests.e2e.samples import FRANCE, PARIS, model, scripted_profile
 from tests.e2e.story import Condition, Story, chat, condition, raw_chat
 
@@ -30,7 +31,7 @@ class Start:
     fix: str
     wrong: dict[str, Any]
     right: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 30
+    seconds: float = 60
 
 
 STARTS = {
@@ -40,7 +41,6 @@ STARTS = {
         "registry",
         {"image": "localhost/dormouse-nowhere:1"},
         {"image": scripted_profile()["spec"]["image"]},
-        seconds=60,
     ),
     "no-cpu": Start(
         "Unschedulable",
@@ -112,7 +112,7 @@ async def test_a_token_whose_secret_is_missing(story: Story) -> None:
     """Only an Event of the pod has the cause: the kubelet cannot mount what is not there."""
     name, repo = story.name("no-secret"), await story.publish("no-secret")
     await story.apply(model(name, repo, source={"uri": f"hf://{repo}", "tokenSecretRef": {"name": "hub"}}))
-    found = await _told(story, name, "SecretMissing", 'secret "hub" not found', 90)
+    found = await _told(story, name, "SecretMissing", 'secret "hub" not found', 120)
     assert "create secret generic hub --from-literal=token=" in found.message
     assert found.status == "False"
     await story.cluster.create("secrets", story.namespace, {"metadata": {"name": "hub"}, "stringData": {"token": "t"}})
@@ -122,16 +122,16 @@ async def test_a_token_whose_secret_is_missing(story: Story) -> None:
 async def test_a_class_that_is_not_there(story: Story) -> None:
     name, repo = story.name("no-class"), await story.publish("no-class")
     await story.apply(model(name, repo, storage={"className": "dormouse-nowhere"}))
-    found = await _told(story, name, "StorageFailed", "dormouse-nowhere", 60)
+    found = await _told(story, name, "StorageFailed", "dormouse-nowhere", 120)
     assert "make that StorageClass" in found.message
     assert found.status == "False"
-    await _told(story, name, "StorageFailed", "dormouse-nowhere", 10, ConditionType.STORAGE_BOUND)
+    await _told(story, name, "StorageFailed", "dormouse-nowhere", 60, ConditionType.STORAGE_BOUND)
 
 
 async def test_a_claim_of_the_users_own_that_comes_later(story: Story) -> None:
     name, repo = story.name("no-claim"), await story.publish("no-claim")
     await story.apply(model(name, repo, storage={"existingClaim": "mine"}))
-    await _told(story, name, "StorageFailed", "there is no PersistentVolumeClaim mine", 90)
+    await _told(story, name, "StorageFailed", "there is no PersistentVolumeClaim mine", 120)
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}
     await story.cluster.create("persistentvolumeclaims", story.namespace, {"metadata": {"name": "mine"}, "spec": spec})
     found = await story.ready(name, seconds=CLEARS_WITHIN)
@@ -141,8 +141,14 @@ async def test_a_claim_of_the_users_own_that_comes_later(story: Story) -> None:
 async def test_a_quota_that_lets_no_pod_be(story: Story) -> None:
     body = {"metadata": {"name": "walls"}, "spec": {"hard": {"pods": "0"}}}
     await story.cluster.create("resourcequotas", story.namespace, body)
+
+    def counted(quotas: list[Object]) -> bool:
+        # until then it refuses pods in other words
+        return any("hard" in quota.get("status", {}) for quota in quotas)
+
+    await story.cluster.until("resourcequotas", story.namespace, counted, "the quota is in force")
     name = await story.scripted("quota")
-    found = await _told(story, name, "Refused", "exceeded quota", 60)
+    found = await _told(story, name, "Refused", "exceeded quota", 120)
     assert "raise the ResourceQuota" in found.message
     assert found.status == "False"
     await story.cluster.delete("resourcequotas", story.namespace, "walls")

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from dormouse_api.conditions import ConditionType
-from dormouse_api.names import LABEL_MODEL, weights_name
+from dormouse_api.names import LABEL_COMPONENT, LABEL_MODEL, weights_name
 from tests.e2e.cluster import Object
 from tests.e2e.samples import FRANCE, MIB, PARIS, model, repository
 from tests.e2e.story import ROUTER, Story, chat, condition, raw_chat
@@ -36,8 +36,14 @@ async def test_another_revision_is_pulled_and_served(story: Story) -> None:
     await story.seen(name, "the new revision is pulled", pulled)
     assert (await story.ready(name))["status"]["commit"] == commit
     assert await chat(name, FRANCE) == PARIS
-    new = await story.pod(name, "runtime")
-    assert commit in str(new["spec"]["containers"][0]["env"])
+
+    def new(pods: list[Object]) -> bool:
+        # the old one may have answered, and still be there
+        serving = [pod for pod in pods if commit in str(pod["spec"]["containers"][0].get("env"))]
+        runtimes = [pod for pod in serving if pod["metadata"].get("labels", {}).get(LABEL_COMPONENT) == "runtime"]
+        return any(pod["status"].get("phase") == "Running" for pod in runtimes)
+
+    await story.cluster.until("pods", story.namespace, new, f"{name}: a runtime pod of the new commit", 120)
 
 
 async def test_other_names_reach_the_same_model(story: Story) -> None:
@@ -61,7 +67,7 @@ async def test_a_deleted_model_leaves_nothing(story: Story) -> None:
     await story.cluster.delete("inferencemodels", story.namespace, name)
     for resource in CHILDREN:
         none = _gone(name)
-        await story.cluster.until(resource, story.namespace, none, f"{name}: no {resource}", seconds=60)
+        await story.cluster.until(resource, story.namespace, none, f"{name}: no {resource}", 120)
     answer = await raw_chat(name, FRANCE)
     assert answer.status_code == 404
     assert name in answer.json()["error"]["message"]
@@ -76,7 +82,7 @@ async def test_kept_weights_are_adopted_without_another_pull(story: Story) -> No
     assert claim is not None
     await story.cluster.delete("inferencemodels", story.namespace, name)
     gone = _gone(name)
-    await story.cluster.until("deployments", story.namespace, gone, f"{name}: no deployment", seconds=60)
+    await story.cluster.until("deployments", story.namespace, gone, f"{name}: no deployment")
     already = len(await story.hub.sent(repo))
     await story.apply(body)
     await story.ready(name, "ScaledToZero")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from dormouse_api.conditions import ConditionType
 from dormouse_api.names import LABEL_CLAIM, LABEL_MODEL, weights_name
 from tests.e2e.cluster import Object
@@ -58,11 +60,11 @@ async def test_two_models_of_the_same_weights_pull_them_once(story: Story) -> No
     def alone(items: list[Object]) -> bool:
         return any([o["name"] for o in i["metadata"].get("ownerReferences", [])] == [left] for i in items)
 
-    await story.cluster.until("persistentvolumeclaims", story.namespace, alone, f"{left} has the volume alone", 60)
+    await story.cluster.until("persistentvolumeclaims", story.namespace, alone, f"{left} has the volume alone")
     assert await chat(left, FRANCE) == PARIS, "the other's weights are still there"
     await story.cluster.delete("inferencemodels", story.namespace, left)
     gone = _none(weights_name(holder))
-    await story.cluster.until("persistentvolumeclaims", story.namespace, gone, "the last takes it along", 60)
+    await story.cluster.until("persistentvolumeclaims", story.namespace, gone, "the last takes it along", 120)
 
 
 async def test_a_new_revision_grows_a_real_disk(story: Story) -> None:
@@ -90,6 +92,7 @@ async def test_a_new_revision_grows_a_real_disk(story: Story) -> None:
     assert await chat(name, FRANCE) == PARIS
 
 
+@pytest.mark.timeout(480)
 async def test_old_revisions_leave_a_real_disk_and_the_way_back_pulls_nothing(story: Story) -> None:
     repo, name = await story.publish("moving", SMALL), story.name("moving")
     # room for four of these revisions: the fifth finds it only because the oldest have gone
@@ -101,7 +104,7 @@ async def test_old_revisions_leave_a_real_disk_and_the_way_back_pulls_nothing(st
         volume = item["status"]["volume"]
         return volume["folders"] == commits[-3:] and "removing" not in volume
 
-    await story.seen(name, "three revisions are left", cleared, seconds=90)
+    await story.seen(name, "three revisions are left", cleared, seconds=120)
     already = await sent(story, repo)
     await story.cluster.patch("inferencemodels", story.namespace, name, {"spec": {"source": {"revision": "v4"}}})
 
@@ -121,7 +124,7 @@ async def test_a_retained_volume_is_found_again_by_whoever_has_the_same_weights(
     (claim,) = await claims(story)
     await story.cluster.delete("inferencemodels", story.namespace, name)
     gone = _none(f"{name}-runtime")
-    await story.cluster.until("deployments", story.namespace, gone, f"{name}: no deployment", 60)
+    await story.cluster.until("deployments", story.namespace, gone, f"{name}: no deployment")
     already = await sent(story, repo)
     heir = story.name("heir")
     await story.apply(model(heir, repo))
