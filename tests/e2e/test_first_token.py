@@ -14,7 +14,7 @@ from tests.e2e.story import ROUTER, Story, streamed
 SECONDS = float(os.environ.get("DORMOUSE_FIRST_TOKEN_WITHIN", "90"))
 """15 on a machine that does nothing else: `bench.coldstart` measures it."""
 UNEXPLAINED, LEAST_UNEXPLAINED = 0.05, 2.0
-"""Of the whole wait, and in seconds: engines of other tests may have the processors meanwhile."""
+"""Of the whole wait, and in seconds for each process that wants a processor: other tests may have them meanwhile."""
 
 
 async def first_token(name: str) -> float:
@@ -57,5 +57,6 @@ async def test_the_first_token_of_a_sleeping_model(story: Story) -> None:
         print(f"  {words:34} {seconds:6.2f}")  # noqa: T201
     assert moments[0][0] == "requested"
     assert moments[-2][0] == "ready"
-    assert abs(rest) <= max(UNEXPLAINED * waited, LEAST_UNEXPLAINED), "a stage of the start is not told"
+    shared = max(1.0, busy / (os.cpu_count() or 1))
+    assert abs(rest) <= max(UNEXPLAINED * waited, LEAST_UNEXPLAINED * shared), "a stage of the start is not told"
     assert waited <= SECONDS

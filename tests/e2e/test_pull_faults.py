@@ -32,7 +32,7 @@ class Case:
     size: int = 64 * 1024
     storage: dict[str, str] | None = None
     published: bool = True
-    seconds: float = 60
+    seconds: float = 120
 
 
 CASES = {
@@ -41,9 +41,9 @@ CASES = {
     "gated": Case("Gated", "accept its terms", {"kind": "status", "status": 403, "code": "GatedRepo"}),
     "missing": Case("NotFound", "does not exist", published=False),
     "limited": Case("RateLimited", "429", {"kind": "status", "status": 429, "retry_after": 90}),
-    "broken": Case("Network", "503", {"kind": "status", "status": 503}, seconds=120),
+    "broken": Case("Network", "503", {"kind": "status", "status": 503}, seconds=180),
     "stalled": Case(
-        "Stalled", "nothing", {"kind": "stall", "path": WEIGHTS, "after": 5000, "seconds": 300}, seconds=120
+        "Stalled", "nothing", {"kind": "stall", "path": WEIGHTS, "after": 5000, "seconds": 300}, seconds=180
     ),
     "full": Case(
         "NoSpace", "raise spec.storage.size", size=24 * MIB, storage={"className": "small-disk", "size": "8Mi"}
@@ -91,7 +91,7 @@ async def _play(story: Story, base: str, case: Case) -> Outcome:
 
 async def _listed(name: str) -> None:
     """Wait until the router knows the model: its watch may be a moment behind ours."""
-    async with asyncio.timeout(60), httpx.AsyncClient(base_url=ROUTER, trust_env=False) as http:
+    async with asyncio.timeout(60), httpx.AsyncClient(base_url=ROUTER, trust_env=False, timeout=30) as http:
         while name not in {row["id"] for row in (await http.get("/v1/models")).json()["data"]}:  # noqa: ASYNC110
             await asyncio.sleep(0.05)  # another process has no event to wait for
 
@@ -159,7 +159,7 @@ async def test_fault_is_named_and_heard(outcomes: Outcomes, base: str) -> None:
 async def test_pull_killed_at_half_resumes(story: Story) -> None:
     size = 24 * MIB
     name, repo = story.name("halved"), await story.publish("halved", size)
-    slow = {"kind": "slow", "path": f"{repo}{WEIGHTS}", "rate": 4 * MIB, "times": None}
+    slow = {"kind": "slow", "path": f"{repo}{WEIGHTS}", "rate": MIB, "times": None}
     await story.faults(slow)
     await story.apply(model(name, repo))
     half = await story.seen(name, "a pull at half", lambda item: _pulled(item) >= size // 3)
