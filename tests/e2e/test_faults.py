@@ -38,7 +38,7 @@ async def test_operator_killed_in_the_middle_of_a_pull(story: Story) -> None:
 
 
 async def test_operator_killed_in_the_middle_of_a_quantization(story: Story) -> None:
-    name = await story.scripted("packing", {"quantize": {"seconds": 4}}, quantization="int8")
+    name = await story.scripted("packing", {"quantize": {"seconds": 10}}, quantization="int8")
     async with story.recorded("pods", "jobs") as seen:
         await story.pod(name, "quantize")
         await kill(story.cluster, OPERATOR)

@@ -34,7 +34,7 @@ async def test_the_first_token_of_a_sleeping_model(story: Story) -> None:
     """The second start, so that image and bytecode are on the node; every stage of it is in the status."""
     name = story.name("first-token")
     engine = {"maxModelLen": 512}
-    scaling = {"idleSeconds": 1}
+    scaling = {"idleSeconds": 10}  # so long its router is asked for the first token
     await story.apply(model(name, "dormouse/tiny-chat", profile="cpu", scaling=scaling, engine=engine))
     await story.ready(name, "ScaledToZero")
     assert "".join(await streamed(name, FRANCE)) == PARIS

@@ -109,7 +109,7 @@ async def test_a_model_that_fails_and_its_callers_errors(story: Story, prometheu
 
 
 async def test_a_hold_that_fills(story: Story, prometheus: Prometheus) -> None:
-    name = await story.scripted("crowded", {"stages": [["loading", 30]]}, scaling={"maxHeld": 5})
+    name = await story.scripted("crowded", {"stages": [["loading", 24]]}, scaling={"maxHeld": 5})
     await story.ready(name, "ScaledToZero")
     full = f"{story.namespace}/{name}"
     calls = [asyncio.create_task(chat(name, FRANCE)) for _ in range(5)]

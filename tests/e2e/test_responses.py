@@ -17,7 +17,7 @@ from tests.e2e.test_quickstart import applied
 
 NAME = "tiny-chat"
 ALIAS = "tiny"
-SECONDS = 60.0
+SECONDS = 150.0
 WEATHER: FunctionToolParam = {
     "type": "function",
     "name": "get_weather",

@@ -29,7 +29,7 @@ async def called(story: Story, base: str, repo: str, calls: dict[str, dict[str, 
     return found
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_embeddings(story: Story) -> None:
     body = {"input": DOCUMENTS}
     first, again = await called(
@@ -42,7 +42,7 @@ async def test_embeddings(story: Story) -> None:
         assert sum(a * b for a, b in zip(one, other, strict=True)) > 0.999
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_rerank_by_a_cross_encoder(story: Story) -> None:
     rerank = {"query": "What is the capital of France?", "documents": DOCUMENTS}
     score = {"text_1": rerank["query"], "text_2": DOCUMENTS}
@@ -56,7 +56,7 @@ async def test_rerank_by_a_cross_encoder(story: Story) -> None:
         assert math.isclose(entry["score"], by_index[place], abs_tol=1e-3)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_a_mixture_of_experts(story: Story) -> None:
     body = {"messages": [{"role": "user", "content": "Hello!"}], "temperature": 0, "max_tokens": 12}
     path = "/v1/chat/completions"
@@ -65,7 +65,7 @@ async def test_a_mixture_of_experts(story: Story) -> None:
     assert first["choices"][0]["message"]["content"] == again["choices"][0]["message"]["content"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_structured_output_and_a_parser_by_family(story: Story) -> None:
     """Tiny-chat is a Llama whose template speaks Hermes: inspection found the parser, nobody named one."""
     city = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"]}
