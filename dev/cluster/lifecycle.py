@@ -89,7 +89,7 @@ class Cluster:
                 argv = [sys.executable, "-m", "dev.cluster.policies", str(self.layout.pki)]
                 self.processes.start("policies", argv, env={"PYTHONPATH": str(REPOSITORY)})
                 waiter = probe.Waiter(self.processes)
-                waiter.until("rules of the firewall", firewall.enforced, of="policies", seconds=30)
+                waiter.until("rules of the firewall", firewall.enforced, of="policies")
             else:
                 self.processes.stop("policies")
                 firewall.remove()
@@ -121,7 +121,7 @@ class Cluster:
         argv = [sys.executable, "-m", "dev.cluster.forward", str(self.layout.state), str(self.layout.run)]
         self.processes.start("forwarder", argv, env={"PYTHONPATH": str(REPOSITORY)})
         waiter = probe.Waiter(self.processes)
-        waiter.until("an answer from the forwarder", lambda: _answers(self.layout), of="forwarder", seconds=20)
+        waiter.until("an answer from the forwarder", lambda: _answers(self.layout), of="forwarder")
         url = f"https://127.0.0.1:{forwarding.api_port(self.layout)}"
         configs.write_secret(self.layout.kubeconfig, configs.kubeconfig(self.layout.pki, "admin", url))
 
