@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -21,15 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from dev import ports
 from dev.cluster import binaries, configs, pki
 from dev.cluster.components import Components
 from dev.cluster.layout import ClusterError, Layout, Ports
 from dev.cluster.plane import Plane
 from dev.cluster.processes import Processes, processor_seconds
 
-# Below the range from which the kernel gives ports to outgoing connections: one of those could take a port of ours
-# between looking and listening.
-_PORT_RANGE = range(15000, 32000)
 _DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 _PREFIX, _MARK = "dormouse-plane-", "in-use"
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -178,21 +174,5 @@ def _remove_abandoned() -> None:
 
 
 def _free_ports() -> Ports:
-    """Ports nobody listens on. Held open together while looking, so that all of them differ."""
     names = [field.name for field in fields(Ports)]
-    chosen: dict[str, int] = {}
-    held: list[socket.socket] = []
-    try:
-        while len(chosen) < len(names):
-            candidate = socket.socket()
-            try:
-                candidate.bind(("127.0.0.1", random.choice(_PORT_RANGE)))  # noqa: S311 - no secret
-            except OSError:
-                candidate.close()
-                continue
-            held.append(candidate)
-            chosen[names[len(chosen)]] = candidate.getsockname()[1]
-    finally:
-        for candidate in held:
-            candidate.close()
-    return Ports(**chosen)
+    return Ports(**dict(zip(names, ports.reserve(len(names)), strict=True)))

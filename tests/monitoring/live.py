@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from dev import prometheus
+from dev import ports, prometheus
 from dev.monitoring.alerts import STUCK_SECONDS
 from dormouse_api import metrics as m
 
@@ -104,7 +103,7 @@ async def started(folder: Path, groups: Objects, scrapes: Objects) -> AsyncItera
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     program = await asyncio.to_thread(prometheus.server)
-    port = _free_port()
+    (port,) = ports.reserve()
     with (folder / "log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
             str(program),
@@ -144,9 +143,3 @@ def quickened(groups: Objects) -> Objects:
         if rule.get("for", "0s") != "0s":
             rule["for"] = "2s"
     return groups
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
