@@ -69,14 +69,14 @@ async def two() -> AsyncIterator[tuple[str, str]]:
 
 
 async def hear(port: int) -> tuple[bytes, Pair]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         return await reader.readexactly(3), (reader, writer)
 
 
 async def finish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write_eof()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
@@ -91,7 +91,7 @@ async def test_redirecting_a_rule_leaves_open_connections_alone(make: Make, two:
     word, new = await hear(port)
     assert word == b"two"
     old[1].write(b"still")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await old[0].readexactly(5) == b"still"
     assert [row["open"] for row in forwarder.table()] == [2]
     await finish(*old)
@@ -200,7 +200,7 @@ class Server:
 
 
 async def settled(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the renewal tells nobody, which is its point
             await asyncio.sleep(0.005)
 

@@ -66,11 +66,11 @@ def test_a_stopped_process_is_forgotten(processes: Processes) -> None:
 
 def test_who_does_not_listen_to_sigterm_gets_sigkill(processes: Processes) -> None:
     processes.start("one", STUBBORN)
-    Waiter(processes).until("its word", lambda: "deaf" in processes.tail("one"), of="one", seconds=10)
+    Waiter(processes).until("its word", lambda: "deaf" in processes.tail("one"), of="one", seconds=60)
     started = time.monotonic()
     processes.stop("one", patience=0.1)
     assert processes.names() == []
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15, "it has 20 s where nothing else is said"
 
 
 def test_a_pid_used_again_by_a_stranger_is_not_ours(processes: Processes) -> None:
@@ -87,7 +87,7 @@ def test_a_pid_used_again_by_a_stranger_is_not_ours(processes: Processes) -> Non
 
 def test_a_zombie_is_dead(processes: Processes) -> None:
     processes.start("one", ("true",))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while processes.alive("one"):  # nobody reaps it, so it stays a zombie
         assert time.monotonic() < deadline
     assert processes.dead() == ["one"]
@@ -106,7 +106,7 @@ def test_started_processes_see_no_proxy_and_no_kubeconfig(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
     processes.start("one", ("sh", "-c", "env; pwd; sleep 1000"), env={"ADDED": "yes"})
-    Waiter(processes).until("its words", lambda: processes.tail("one").endswith("/\n"), of="one", seconds=10)
+    Waiter(processes).until("its words", lambda: processes.tail("one").endswith("/\n"), of="one", seconds=60)
     said = processes.tail("one")
     assert "ADDED=yes" in said
     assert "PROXY" not in said
@@ -118,7 +118,7 @@ def test_waiting_for_a_dead_process_ends_at_once_with_its_log(processes: Process
     started = time.monotonic()
     with pytest.raises(ClusterError, match=r"one died before readiness[^$]*bad flag"):
         Waiter(processes).until("readiness", lambda: False, of="one")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60, "not when its 90 s are over"
 
 
 def test_waiting_ends_at_the_deadline_and_says_what_was_last(processes: Processes) -> None:

@@ -71,7 +71,7 @@ class Run:
     async def until(self, what: Callable[[], Any]) -> None:
         task = asyncio.create_task(self.watched.run())
         waiting = asyncio.create_task(what())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
         ended = task.done()
         for each in (task, waiting):

@@ -69,7 +69,7 @@ async def test_an_event_that_cannot_be_posted_ends_nothing(caplog: pytest.LogCap
     task = asyncio.create_task(recorder.run())
     recorder.record(model(), Happening("Waking", "first", "Wake"))
     recorder.record(model(), Happening("Waking", "second", "Wake"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await posted.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -107,7 +107,7 @@ async def test_pods_are_asked_and_a_change_of_what_stands_asks_for_a_look() -> N
         gpus.watch(KEY, {"a": "127.0.0.1"})
         assert gpus.of(KEY) is None
         task = asyncio.create_task(gpus.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for _ in range(3):  # heard at all, hot, cool: not that the number moved
                 assert await changes.get() == KEY
         assert len(asked) >= 4
@@ -147,7 +147,7 @@ async def test_what_no_pod_of_ours_says_is_no_answer(answer: object) -> None:
         task = asyncio.create_task(gpus.run())
         for _ in range(2):  # the second comes after the first was judged
             asked.clear()
-            await asyncio.wait_for(asked.wait(), 10)
+            await asyncio.wait_for(asked.wait(), 60)
         assert gpus.of(KEY) is None
         task.cancel()
 

@@ -59,7 +59,7 @@ async def test_a_followed_pod_is_asked_until_it_is_not_followed_any_more(compone
     async with server({"/progress": progress}) as port, Pods(changes.put_nowait, 0.01, port) as pods:
         puller = pod(component, ip="127.0.0.1")
         pods.follow(KEY, puller)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await changes.get() == KEY
             assert await changes.get() == KEY
         seen = pods.progress(KEY)
@@ -82,7 +82,7 @@ async def test_a_pod_that_changes_is_asked_at_once() -> None:
     routes = {"/state": lambda: web.Response(text=state(stage=next(stages)).model_dump_json())}
     async with server(routes) as port, Pods(changes.put_nowait, 3600, port) as pods:
         pods.follow(KEY, pod(ip="127.0.0.1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await changes.get()
             pods.follow(KEY, pod(ip="127.0.0.1", ready_at=NOW))
             await changes.get()
@@ -98,7 +98,7 @@ async def test_nonsense_and_silence_of_a_pod_are_no_answers() -> None:
     routes = {"/state": lambda: next(bodies, web.Response(text=last))}
     async with server(routes) as port, Pods(changes.put_nowait, 0.01, port) as pods:
         pods.follow(KEY, pod(ip="127.0.0.1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await changes.get()
         seen = pods.state(KEY)
         assert seen is not None
@@ -172,7 +172,7 @@ async def test_routers_are_found_by_name_and_a_change_matters_most_to_models_of_
         demands = Demands(f"localhost:{port}", changed, 0.01)
         demands.size(many, True)
         task = asyncio.create_task(demands.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await over.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -224,7 +224,7 @@ async def test_a_hostile_answer_is_none_and_the_asking_goes_on(case: str) -> Non
 
     async with server({"/progress": progress, "/secret": told}) as port, Pods(changes.put_nowait, 0.01, port) as pods:
         pods.follow(KEY, pod("pull", ip="127.0.0.1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await changes.get()
         assert asked.is_set()
         assert pods.progress(KEY) == good

@@ -313,7 +313,7 @@ async def test_a_closed_queue_lets_what_is_under_way_finish_and_ends_its_workers
 
     workers = [asyncio.create_task(work(queue, look)) for _ in range(3)]
     queue.add(A)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await begun.wait()
         queue.close()
         queue.add(B)
@@ -339,7 +339,7 @@ async def test_workers_wait_for_keys_and_for_delays() -> None:
     queue.add_after(C, 0.05)
     queue.add(A)
     queue.add(B)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await enough.wait()
     for task in tasks:
         task.cancel()

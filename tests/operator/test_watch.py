@@ -157,7 +157,7 @@ async def test_kopf_starts_only_when_the_api_server_knows_our_kinds() -> None:
             raise answer
         return answer
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await watch.await_kinds(served, pause=0.01)
     assert answers == []
 
@@ -190,7 +190,7 @@ async def test_a_resync_that_fails_is_tried_again() -> None:
     wake = asyncio.Event()
     wake.set()
     task = asyncio.create_task(watch.resync_forever(again, wake, 1000))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await twice.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

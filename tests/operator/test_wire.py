@@ -60,7 +60,7 @@ async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 async def heard(whole: bool = False) -> list[Object]:
-    async with Kube() as kube, asyncio.timeout(5):
+    async with Kube() as kube, asyncio.timeout(60):
         return [event async for event in kube.watch("Pod", "ns", "a=b", "41", whole=whole)]
 
 
