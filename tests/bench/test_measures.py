@@ -20,7 +20,7 @@ CHUNKS = 5
 
 def _said(module: str, *arguments: object) -> Any:
     argv = python(module, *arguments)
-    return json.loads(subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout)
+    return json.loads(subprocess.run(argv, capture_output=True, text=True, timeout=240, check=True).stdout)
 
 
 @pytest.mark.parametrize(

@@ -30,4 +30,4 @@ def _rules(folder: Path, groups: list[dict[str, Any]]) -> Path:
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(prometheus.promtool()), *arguments]
-    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=240)
