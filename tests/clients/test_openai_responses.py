@@ -134,7 +134,7 @@ async def test_thoughts_images_and_a_model_that_sleeps(sdk: openai.AsyncOpenAI, 
 
 
 async def test_in_the_background(sdk: openai.AsyncOpenAI) -> None:
-    begun = await sdk.responses.create(model=CHAT, input="!slow 200 tokens 20ms", background=True)
+    begun = await sdk.responses.create(model=CHAT, input="!slow 2000 tokens 20ms", background=True)
     assert begun.status in ("queued", "in_progress")
     ended = await sdk.responses.cancel(begun.id)
     assert ended.status == "cancelled"

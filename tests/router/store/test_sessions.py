@@ -118,7 +118,7 @@ async def test_use_keeps_a_session_alive(two: Two, name: str) -> None:
         if loop.time() - began < life:
             break
     over = loop.time() + 1.5 * life
-    await until(lambda: loop.time() > over)
+    await until(lambda: loop.time() > over, 60)
     assert len(await two[0].history("ann", name)) == 4
 
 

@@ -28,17 +28,21 @@ async def engine(world: Stage, make_engine: MakeEngine) -> Engine:
 async def test_a_time_out_frees_the_engine_and_keeps_nothing(
     client: httpx.AsyncClient, engine: Engine, stream: bool
 ) -> None:
-    left = asyncio.Event()
-    engine.serve = endless(left.set)
-    answer = await client.post(URL, json={**PROMPT, "stream": stream, "timeout": 0.2, "session_id": "s"})
+    for seconds in (0.2, 1.5, 15.5):  # the longer ones where the machine is too busy for a first word in time
+        left = asyncio.Event()
+        engine.serve = endless(left.set)
+        asked = {**PROMPT, "stream": stream, "timeout": seconds, "session_id": "s"}
+        answer = await client.post(URL, json=asked)
+        if b"Par" in answer.content or (engine.seen and not stream):
+            break
     if stream:
         first, last = events(answer)
         assert (first["delta"]["content"], last["status"]) == ("Par", 408)
-        assert "not whole within 0.2 s" in last["error"]
+        assert f"not whole within {seconds} s" in last["error"]
     else:
         status, param, words = refused(answer)
         assert (status, param) == (408, "timeout")
-        assert "within 0.2 s" in words
+        assert f"within {seconds} s" in words
     async with asyncio.timeout(10):
         await left.wait()
     assert (await client.get("/sessions/s")).status_code == 404
