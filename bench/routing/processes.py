@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from dev import ports
+
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -111,10 +113,9 @@ def python(module: str, *arguments: object, interpreter: str = sys.executable) -
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """For a process that is still to begin, and may be begun again."""
+    (port,) = ports.reserve()
+    return port
 
 
 def await_port(process: Process, port: int, seconds: float = 20) -> None:

@@ -14,15 +14,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from bench.routing.processes import free_port
+
 _USER = "postgres"
 _DEADLINE = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _as_nobody_special() -> dict[str, object]:
