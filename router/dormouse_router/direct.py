@@ -136,10 +136,13 @@ class Direct:
 
     def whole(self) -> None:
         pieces = self._pieces
-        self._body = b"".join((self._piece, *pieces)) if pieces else self._piece
+        if pieces:
+            self._body = b"".join((self._piece, *pieces))
+            pieces.clear()
+            self._arrived()
+        else:
+            self._body = self._piece
         self._piece = b""
-        pieces.clear()
-        self._arrived()
         if self._connection.turn is self and not self.ended:
             self._service.serve(self)
 
@@ -285,7 +288,8 @@ class Direct:
     def _answered(self) -> None:
         self.ended = True
         self._pieces.clear()
-        self._arrived()
+        if self._counted:
+            self._arrived()
         self._when_left = self._connection.when_writable = None
         if self.task is None:
             self._service.over(self)

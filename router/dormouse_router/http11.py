@@ -21,7 +21,6 @@ MAX_HEAD, MAX_HEADERS = 64 * 1024, 256
 _VERSIONS = ("1.1", "1.0")
 _MINDED = frozenset((b"host", b"expect", b"transfer-encoding"))
 
-
 HEAD, BODY, ANSWER, IDLE = range(4)
 """What a connection waits for: a head to come or to be whole, a body, our own answer, or the next request."""
 
@@ -191,7 +190,8 @@ class Connection(Paced):
         transport = self.transport
         if transport.is_closing():
             return
-        self.resume_reading()  # the turn may have paused it, and asks for nothing more
+        if self._read_paused:
+            self.resume_reading()  # the turn may have paused it, and asks for nothing more
         if turn is None or not turn.keep_alive:
             unread, self._receiving, self._refusal = self._receiving, None, b""
             (transport.close if unread is None else self.linger)()

@@ -5,7 +5,7 @@ of requests, nor of where the object came from.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dormouse_api.conditions import PERMANENT, ConditionType, Reason, is_failure
@@ -64,13 +64,13 @@ class Served:
     served: tuple[str, ...]
     """Every name a client may call it by; the first is `name`, the last `<namespace>/<name>`."""
 
-    @property
-    def key(self) -> Key:
-        return (self.namespace, self.name)
+    # made once: every call asks for them
+    key: Key = field(init=False, repr=False, compare=False)
+    full_name: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", (self.namespace, self.name))
+        object.__setattr__(self, "full_name", f"{self.namespace}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,15 +140,11 @@ class Exchange:
 
     @property
     def status(self) -> int:
-        return self.chunks.status
+        return self._answer.status if self._answer is not None else 0
 
     @property
     def headers(self) -> Headers:
         return self.chunks.headers
-
-    @property
-    def flow(self) -> Answer:
-        return self.chunks
 
     @property
     def pace(self) -> float | None:
@@ -158,6 +154,8 @@ class Exchange:
     def chunks(self) -> Answer:
         assert self._answer is not None  # noqa: S101 - only inside the context
         return self._answer
+
+    flow = chunks
 
     async def body(self) -> bytes:
         return await self.chunks.body()
@@ -267,9 +265,9 @@ class Exchange:
                 self._plane.pool.forget(endpoint.host, endpoint.port)
         self._endpoint = self._connection = None
 
-    def _count(self, now: float) -> Tokens:
+    def _count(self, answer: Answer, now: float) -> Tokens:
         """What the call took, however it ended: of an answer that was given up, what the engine had said until then."""
-        answer, call = self.chunks, self._call
+        call = self._call
         tokens = took(call, (*answer.taken, *answer.parts), answer.pieces if self._first else 0)
         if tokens is not NOTHING:
             self._lane.spent(tokens, None if call.low else now - self._since - self.hold_seconds, now)
@@ -278,11 +276,11 @@ class Exchange:
         return tokens
 
     def _ended(self, error: BaseException | None) -> None:
-        reached = self._endpoint is not None
-        status = self._answer.status if self._answer is not None and reached else 0
+        reached, answer = self._endpoint is not None, self._answer
+        status = answer.status if answer is not None and reached else 0
         now, stats = self._plane.clock(), self._lane.stats
-        if 0 < status < 400:  # what an engine refused took nothing
-            self._tokens = self._count(now)
+        if answer is not None and 0 < status < 400:  # what an engine refused took nothing
+            self._tokens = self._count(answer, now)
         if self._first and self.chunks.complete:
             stats.streamed(self._tokens.completion, now - self._first)
         self._release(now)

@@ -21,7 +21,7 @@ from dormouse_router.dialects.openai.passing import STREAM, Passing
 from dormouse_router.dialects.provenance import tell
 from dormouse_router.dialects.tracecontext import forwarded
 from dormouse_router.gateway import BATCH, CHAT, COMPLETIONS, EMBEDDINGS, SESSION, Call, Gateway, Waiting
-from dormouse_router.request import Line, Refusal
+from dormouse_router.request import HOLD, Line, Refusal
 from dormouse_router.settings import Settings
 
 
@@ -72,8 +72,11 @@ class Passed:
 
 def begin(gateway: Gateway, line: Line, call: Call, seen: Peek, comments: bool) -> None:
     """Send the call on its way; whatever becomes of it goes to the client. Returns at once. Raises Refusal."""
-    call.headers = forwarded(line)
-    call.hold = wishes.hold_seconds(line)
+    header = line.header
+    if header(b"traceparent") is not None:
+        call.headers = forwarded(line)
+    if header(HOLD) is not None:
+        call.hold = wishes.hold_seconds(line)
     if line.low:
         call.low, call.dialect = True, BATCH
     if seen.stream:

@@ -161,7 +161,8 @@ class Passing:
             lines += header_lines(errors.passed_on(status, upstream.headers))
             status, body = errors.translate(status, body, self._path, seen.model)
         elif body[:1] in (b"{", b"["):
-            body = Edits(seen, _reasons(record)).whole(body)
+            if seen.forced or seen.legacy or _reasons(record):
+                body = Edits(seen, _reasons(record)).whole(body)
             if seen.model != record.called and body[:1] == b"{":
                 body = splice_model(body, seen.model)
         else:
