@@ -45,7 +45,7 @@ class _Out:
 
 class _File:
     """No library's: a handler of `logging` makes text of the lines, and bytes of the text, and lets nobody else run for
-    as long as that takes: 7 ms for 6,000 of them."""
+    as long as that takes: 1.5 ms for 6,000 of them alone, more in a router at work."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path).absolute()

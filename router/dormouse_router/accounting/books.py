@@ -26,7 +26,7 @@ SLICE = 64
 MOST_AHEAD = 400
 """Slices that wait to be written while more are digested: 10 MB of lines."""
 WRITTEN = 8
-"""Slices of a write: what puts them together keeps the interpreter, and all calls waiting, for some 10 us."""
+"""Slices of a write: what puts them together keeps the interpreter, and all calls waiting, for some 20 us."""
 CLOSE_SECONDS = 5.0
 
 
@@ -59,7 +59,7 @@ class Books:
             self._lost(QUEUE, 1)
             return
         waiting.append(ended)
-        if count == SLICE:  # all of a second at once would be 30 ms of work that calls find before them
+        if count == SLICE:  # all of a second at once would be 20 ms of work that calls find before them
             asyncio.get_running_loop().call_soon(self._ahead)
 
     async def run(self) -> None:
