@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from dev import ports
 from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
 from dormouse_api.lease import lease_spec, wish_for
@@ -39,17 +39,11 @@ def until(what: Callable[[], T | None], seconds: float = PATIENCE, why: str = ""
         time.sleep(0.03)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class OperatorProcess:
     """`python -m dormouse_operator` against a control plane."""
 
     def __init__(self, kubeconfig: Path, log: Path, **env: str) -> None:
-        self.port = free_port()
+        (self.port,) = ports.reserve()
         self._env = {
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/root"),
@@ -89,7 +83,7 @@ class OperatorProcess:
 
     def ask(self, path: str) -> httpx.Response:
         """One of its own endpoints."""
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels; 0 while it does not answer."""
@@ -112,7 +106,7 @@ class OperatorProcess:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(number)
-        code = self._process.wait(20)
+        code = self._process.wait(60)
         self._process = None
         return code
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from dev import ports
 from dev.cluster.controlplane import ControlPlane
 from dev.monitoring import rules
 from dormouse_api import names
@@ -32,11 +33,11 @@ from dormouse_api.gpu import GpuReading, GpuReport, GpuWarningKind, Warned
 from tests.controlplane.badwire import BadWire, Verdict
 from tests.controlplane.kubelet import Kubelet, Object, Rest, running
 from tests.controlplane.operatorprocess import Models, OperatorProcess
-from tests.controlplane.test_router_path import free_ports, until_ready
+from tests.controlplane.test_router_path import until_ready
 from tests.monitoring.live import Prometheus, quickened, started
 
-# the first on a machine builds Prometheus, which takes minutes
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+# the first on a machine builds Prometheus, which takes minutes, and many where much else goes on
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
 
 NAMESPACE, PROFILE = "alerts", "watched"
 POD_IP = "127.0.0.19"
@@ -121,7 +122,7 @@ async def live(plane: ControlPlane, rest: Rest, tmp_path_factory: pytest.TempPat
     plane.kubectl("create", "namespace", NAMESPACE)
     with_gpu(rest)
     gpu: dict[str, GpuReport] = {"/gpus": GpuReport(gpus=(GpuReading(gpu="0"),))}
-    port, router_ops, worker_ops = free_ports(3)
+    port, router_ops, worker_ops = ports.reserve(3)
     url = f"http://127.0.0.1:{port}"
     kept = {
         "DORMOUSE_HOST": "127.0.0.1",

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from dev import ports
 from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
 from dormouse_api.conditions import Reason
@@ -31,7 +32,7 @@ from tests.controlplane.failing_jobs import waiting
 from tests.controlplane.kubelet import COMMIT, Kubelet, Object, Rest, failed, running, stamp
 from tests.controlplane.operatorprocess import Models, OperatorProcess, until
 from tests.controlplane.routerprocess import NOWHERE
-from tests.controlplane.test_router_path import free_ports, until_ready
+from tests.controlplane.test_router_path import until_ready
 from tests.router.access.test_keyfiles import mount
 from tests.router.fakes import Engine, slice_of
 
@@ -246,7 +247,7 @@ class Served:
 
 @asynccontextmanager
 async def router(plane: ControlPlane, folder: Path, heard: Heard, **env: str) -> AsyncIterator[Served]:
-    port, ops = free_ports(2)
+    port, ops = ports.reserve(2)
     log = folder / f"router-{port}.log"
     common = {"KUBECONFIG": str(plane.kubeconfig), "DORMOUSE_HOST": "127.0.0.1", "DORMOUSE_DRAIN_DELAY": "0"}
     env |= common | {"DORMOUSE_PORT": str(port), "DORMOUSE_OPS_PORT": str(ops), "POD_NAME": "router-1"}

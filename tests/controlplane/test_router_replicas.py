@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,17 +14,20 @@ from typing import Any
 import httpx
 import pytest
 
+from dev import ports
 from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
 from dormouse_api.lease import read_wish
 from tests.controlplane.operatorprocess import Models
 from tests.controlplane.routerprocess import NOWHERE
-from tests.controlplane.test_router_path import free_ports, until_ready
+from tests.controlplane.test_router_path import until_ready
 from tests.router.fakes import Engine, Exchange, chat_chunk, slice_of, speak, until
 
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "Capital of France?"}]}
 URL = "/v1/chat/completions"
 LEASES = "coordination.k8s.io/v1"
+RENEWED = 10
+"""Seconds after which a router that still has calls says again what it wants."""
 READS = ("/v1/models", "/v1/models/tiny", "/api/tags", "/api/ps", "/jobs", "/health", "/metrics", "/docs")
 
 
@@ -73,7 +77,7 @@ class Pair:
         body = {"apiVersion": LEASES, "kind": "Lease", "metadata": meta}
         self.models.rest.request("POST", f"/apis/{LEASES}/namespaces/{self.models.namespace}/leases", body)
         for replica in self.both:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while name not in await self.listed(replica):  # noqa: ASYNC110 - it is another process
                     await asyncio.sleep(0.02)
 
@@ -95,14 +99,14 @@ class Pair:
         return await self.http.post(replica.url + URL, json=CHAT | fields)
 
     async def all_held(self, replica: Replica, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await replica.held(self.http) != count:  # noqa: ASYNC110 - it is another process
                 await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
 async def replica(plane: ControlPlane, name: str, namespace: str) -> AsyncIterator[Replica]:
-    port, ops = free_ports(2)
+    port, ops = ports.reserve(2)
     env = {
         **os.environ,
         "KUBECONFIG": str(plane.kubeconfig),
@@ -111,7 +115,7 @@ async def replica(plane: ControlPlane, name: str, namespace: str) -> AsyncIterat
         "DORMOUSE_HOST": "127.0.0.1",
         "DORMOUSE_PORT": str(port),
         "DORMOUSE_OPS_PORT": str(ops),
-        "DORMOUSE_DRAIN_DELAY": "0.5",
+        "DORMOUSE_DRAIN_DELAY": "3",
         "DORMOUSE_DRAIN_SECONDS": "20",
         "DORMOUSE_DATABASE_URL": "memory",
     }
@@ -150,6 +154,7 @@ def lease_patches(plane: ControlPlane, models: Models) -> list[int]:
 async def test_calls_held_by_either_are_released_by_one_wake(plane: ControlPlane, models: Models) -> None:
     async with pair(plane, models) as here:
         await here.asleep(scaling={"idleSeconds": 600})
+        began = time.monotonic()
         calls = [asyncio.create_task(here.call(each)) for each in (*here.both, *here.both, here.second)]
         await here.all_held(here.first, 2)
         await here.all_held(here.second, 3)
@@ -162,7 +167,7 @@ async def test_calls_held_by_either_are_released_by_one_wake(plane: ControlPlane
         # one write wins; the other router is refused at most once, and sees that what it wants is there
         codes = lease_patches(plane, models)
         assert set(codes) <= {200, 409}
-        assert codes.count(200) <= 2
+        assert codes.count(200) <= 2 * (1 + (time.monotonic() - began) // RENEWED)
         assert here.lease()["spec"]["holderIdentity"] in ("router-1", "router-2")
 
 
@@ -221,7 +226,7 @@ async def test_one_that_is_told_to_stop_loses_nothing(plane: ControlPlane, model
         load = [asyncio.create_task(calls(number % 2 == 0)) for number in range(6)]
         await until(lambda: len(served) >= 60)
         here.first.process.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await here.http.get(f"{here.first.ops}/readyz")).status_code != 503:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         ready.remove(here.first)

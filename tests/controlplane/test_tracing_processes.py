@@ -9,10 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev import ports
 from dev.cluster.controlplane import ControlPlane
 from tests.controlplane.kubelet import Kubelet
 from tests.controlplane.operatorprocess import Models, OperatorProcess
-from tests.controlplane.test_router_path import free_ports, until_ready
+from tests.controlplane.test_router_path import until_ready
 from tests.otlp import receiving
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -41,7 +42,7 @@ async def test_a_look_and_a_call_are_told_of(
 
 async def called(plane: ControlPlane, told: dict[str, str]) -> None:
     """A call that is not held, by a router that then ends: its spans come with its end at the latest."""
-    port, ops = free_ports(2)
+    port, ops = ports.reserve(2)
     env = {
         **os.environ,
         **told,
