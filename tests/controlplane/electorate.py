@@ -13,6 +13,7 @@ import yaml
 
 from dev.cluster.controlplane import ControlPlane
 from tests.controlplane.operatorprocess import OperatorProcess, until
+from tests.controlplane.rights import until_granted
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "dormouse"
 Object = dict[str, Any]
@@ -31,6 +32,7 @@ class Electorate:
         rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         self._rights = yaml.safe_dump_all([d for d in yaml.safe_load_all(rendered) if d and d["kind"] in KINDS])
         plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=self._rights)
+        until_granted(plane, "dormouse-operator", namespace, "inferencemodels", "runtimeprofiles")
         self._env = {
             "DORMOUSE_NAMESPACES": namespace,
             "DORMOUSE_ELECTION_LEASE": f"{namespace}/{LEASE}",

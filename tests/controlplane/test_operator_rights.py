@@ -13,6 +13,7 @@ from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure, Outcome
 from tests.controlplane.kubelet import Kubelet, Rest, failed
 from tests.controlplane.operatorprocess import Models, OperatorProcess, until
+from tests.controlplane.rights import until_granted
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "dormouse"
 
@@ -27,6 +28,7 @@ def limited(plane: ControlPlane, rest: Rest, namespace: str, tmp_path: Path) -> 
     rights = [d for d in yaml.safe_load_all(rendered) if d and d["kind"] in wanted]
     assert rights
     plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=yaml.safe_dump_all(rights))
+    until_granted(plane, "dormouse-operator", namespace, "inferencemodels", "runtimeprofiles")
     token = plane.kubectl("create", "token", "dormouse-operator", "-n", namespace).stdout.strip()
     config = yaml.safe_load(plane.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}

@@ -13,6 +13,7 @@ import yaml
 
 from dev.cluster.controlplane import ControlPlane
 from tests.controlplane.kubelet import Rest
+from tests.controlplane.operatorprocess import until
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = "rights"
@@ -125,7 +126,9 @@ def installed(request: pytest.FixtureRequest, plane: ControlPlane, rest: Rest, n
     objects = rendered(plane, namespace, *values, *(["operator.replicas=2"] if several else []))
     text = yaml.safe_dump_all(o | {"metadata": {"namespace": namespace} | o["metadata"]} for o in objects)
     plane.kubectl("apply", "-f", "-", stdin=text)
-    yield Installed(namespace, watched, other, request.param == "cluster", several)
+    made = Installed(namespace, watched, other, request.param == "cluster", several)
+    until(lambda: _in_force(rest, made), why="the API server's own view of rights follows what is written")
+    yield made
     plane.kubectl("delete", "--wait=false", "-f", "-", stdin=text)
     plane.kubectl("delete", "namespace", watched, other, "--wait=false")
 
@@ -141,6 +144,16 @@ def allowed(rest: Rest, user: str, namespace: str, ask: tuple[str, str, str], na
     }
     answer = rest.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
     return bool(answer["status"]["allowed"])
+
+
+def _in_force(rest: Rest, at: Installed) -> bool:
+    """Whether a right of each kind of binding is granted by now: of the cluster, and of each namespace with its own."""
+    return all(
+        allowed(rest, f"system:serviceaccount:{at.release}:{RELEASE}-{account}", namespace, ask)
+        for account in ("operator", "router")
+        for namespace in (at.watched, at.release, at.other)
+        for ask in sorted(expected(account, at, namespace))[:1]
+    )
 
 
 GROUPS = ["system:serviceaccounts", "system:authenticated"]

@@ -17,20 +17,23 @@ from dormouse_api import names
 from dormouse_router.kube import Kube
 from dormouse_router.serve import Router
 from dormouse_router.store.memory import in_memory
+from tests.controlplane.kubelet import Rest
 from tests.controlplane.operatorprocess import Models
+from tests.controlplane.rights import until_granted
 from tests.router.fakes import DEADLINE, SETTINGS, until
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "dormouse"
 
 
 @pytest.fixture
-def limited(plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Path]:
+def limited(plane: ControlPlane, rest: Rest, namespace: str, tmp_path: Path) -> Iterator[Path]:
     """The kubeconfig of the chart's ServiceAccount of the router, with a Role in one namespace."""
     command = [str(plane.bin / "helm"), "template", "dormouse", str(CHART), "--namespace", namespace]
     command += ["--set", f"watchNamespaces={{{namespace}}}", "--show-only", "templates/rbac-router.yaml"]
     rights = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "dormouse-router"}}
     plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=f"{rights}\n---\n{yaml.safe_dump(account)}")
+    until_granted(plane, "dormouse-router", namespace, "inferencemodels")
     config = yaml.safe_load(plane.kubeconfig.read_text())
     token = plane.kubectl("create", "token", "dormouse-router", "-n", namespace).stdout.strip()
     config["users"][0]["user"] = {"token": token}
