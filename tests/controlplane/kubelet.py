@@ -5,8 +5,10 @@ Tests choose what each stage's pods do (`script`); a thread of its own sees to t
 
 import base64
 import json
+import os
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +25,12 @@ Object = dict[str, Any]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 NODE = "pretended"
-POD_IP = "127.0.0.9"
-"""Of every pod: tests may listen there."""
+POD_IP = f"127.0.{os.environ.get('PYTEST_XDIST_WORKER', '0').removeprefix('gw')}.9"
+"""Of every pod of this process: its tests may listen there, while those of another have pods and operators, too."""
+PATIENCE = 30.0
+"""Seconds for an answer of the API server, on a machine that has much else to do."""
+BEAT = 5.0
+"""Seconds between two signs of a node's life; without one for 40 it is given up."""
 
 
 class Rest:
@@ -43,15 +49,23 @@ class Rest:
         self.context = context = ssl.create_default_context(cafile=str(files["certificate-authority"]))
         context.load_cert_chain(files["client-certificate"], files["client-key"])
         agent = {"User-Agent": "test", "Content-Type": "application/json"}
-        self._http = httpx.Client(base_url=cluster["server"], verify=context, timeout=10, headers=agent)
+        self._http = httpx.Client(base_url=cluster["server"], verify=context, timeout=PATIENCE, headers=agent)
 
     def close(self) -> None:
         self._http.close()
 
     def request(self, method: str, path: str, body: Object | None = None, **headers: str) -> Object:
-        """The decoded answer; a missing object is an empty one, any other refusal raises."""
+        """The decoded answer; a missing object is an empty one, any other refusal raises.
+
+        429 is what it says while it begins to keep a kind: nothing was done, and every client asks again.
+        """
         content = None if body is None else json.dumps(body)
-        answer = self._http.request(method, path, content=content, headers=headers)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = self._http.request(method, path, content=content, headers=headers)
+            if answer.status_code != 429 or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
         if answer.status_code == 404:
             return {}
         if answer.status_code >= 300:
@@ -133,6 +147,8 @@ class Kubelet:
         """Components whose pods find no node."""
         self.scheduled: set[str] = set()
         """Components whose pods are left to the real scheduler."""
+        self.nodes = {NODE}
+        """Nodes that show that they live; a test may add its own."""
         self.errors: list[BaseException] = []
         self._played: dict[str, Object] = {}
         self._stop = threading.Event()
@@ -145,7 +161,7 @@ class Kubelet:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self.rest.request("DELETE", f"/api/v1/nodes/{NODE}")
 
     def _node(self) -> None:
@@ -162,12 +178,13 @@ class Kubelet:
         self.rest.patch(f"/api/v1/nodes/{NODE}/status", {"status": status})
 
     def _run(self) -> None:
-        beat = 0
+        due = 0.0
         while not self._stop.wait(0.03):
             try:
-                if beat % 150 == 0:
-                    self._heartbeat()
-                beat += 1
+                if time.monotonic() >= due:  # by the clock: rounds take seconds on a machine that has much else to do
+                    for node in tuple(self.nodes):
+                        beat(self.rest, node)
+                    due = time.monotonic() + BEAT
                 query = f"labelSelector={names.LABEL_MANAGED_BY}%3D{names.MANAGED_BY}"
                 pods = self.rest.get(f"/api/v1/pods?{query}").get("items", [])
             except httpx.HTTPError as error:
@@ -182,17 +199,6 @@ class Kubelet:
     def _note(self, error: httpx.HTTPError) -> None:
         if not isinstance(error, httpx.TransportError | httpx.HTTPStatusError):
             self.errors.append(error)
-
-    def _heartbeat(self) -> None:
-        path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
-        spec = {
-            "holderIdentity": NODE,
-            "leaseDurationSeconds": 40,
-            "renewTime": micro_time(datetime.now(UTC).timestamp()),
-        }
-        if not self.rest.patch(f"{path}/{NODE}", {"spec": spec}):
-            body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NODE}, "spec": spec}
-            self.rest.request("POST", path, body)
 
     def _play(self, pod: Object) -> None:
         meta = pod["metadata"]
@@ -221,6 +227,15 @@ class Kubelet:
         body = wanted | named | {"conditions": conditions + wanted.get("conditions", [])}
         self.rest.patch(f"{path}/status", {"status": body})
         self._played[meta["uid"]] = wanted
+
+
+def beat(rest: Rest, node: str) -> None:
+    """The lease by which a kubelet shows that it lives."""
+    path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    spec = {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": micro_time(time.time())}
+    if not rest.patch(f"{path}/{node}", {"spec": spec}):
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node}, "spec": spec}
+        rest.request("POST", path, body)
 
 
 def _same(old: Object | None, new: Object) -> bool:

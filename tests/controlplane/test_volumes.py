@@ -15,7 +15,6 @@ from tests.controlplane.kubelet import (
     NODE,
     Kubelet,
     Object,
-    Rest,
     failed,
     inspected,
     pulled,
@@ -108,9 +107,11 @@ def test_two_models_of_the_same_weights_own_one_volume_and_the_last_takes_it_alo
     assert not any(o.get("controller") for o in disk.claim("first-weights")["metadata"]["ownerReferences"])
     models.wake("second", 600)
     models.await_reason("second", "Serving")
+    until(lambda: not models.jobs(), why="finished Jobs are cleaned up")
+    until(lambda: operator.metric("dormouse_operator_queue_depth") == 0, why="nothing waits to be looked at")
+    assert operator.stop() == 0, "a look that is under way has ended"
     before = disk.claim("first-weights")["metadata"]["resourceVersion"]
     count = len(writes(plane, models.namespace))
-    operator.kill()
     operator.start()
     until(lambda: operator.metric("dormouse_operator_reconciles_total") >= 2, why="it has looked at both")
     until(lambda: operator.metric("dormouse_operator_queue_depth") == 0, why="nothing waits to be looked at")
@@ -185,7 +186,7 @@ def test_the_pull_of_a_new_revision_lands_on_the_node_of_the_one_that_serves(
     kubelet.script["pull"] = lambda pod: running()
     kubelet.scheduled.add("pull")
     try:
-        better_node(rest)
+        better_node(kubelet)
         nodes = {}
         for name in modes:
             models.rest.patch(models.path(name), {"spec": {"source": {"revision": "v2"}}})
@@ -196,8 +197,9 @@ def test_the_pull_of_a_new_revision_lands_on_the_node_of_the_one_that_serves(
         rest.request("DELETE", "/api/v1/nodes/better")
 
 
-def better_node(rest: Rest) -> None:
-    """Another node, and a taint by which the scheduler likes the first one less. It has no kubelet: it lasts 40 s."""
+def better_node(kubelet: Kubelet) -> None:
+    """Another node, and a taint by which the scheduler likes the first one less."""
+    rest = kubelet.rest
     labels = {"kubernetes.io/hostname": "better"}
     rest.request(
         "POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "better", "labels": labels}}
@@ -206,6 +208,7 @@ def better_node(rest: Rest) -> None:
     rest.patch(
         "/api/v1/nodes/better/status", {"status": {"capacity": ROOM, "allocatable": ROOM, "conditions": [ready]}}
     )
+    kubelet.nodes.add("better")
     worse = {"key": "worse", "value": "true", "effect": "PreferNoSchedule"}
     rest.patch(f"/api/v1/nodes/{NODE}", {"spec": {"taints": [worse]}})
 
@@ -245,7 +248,7 @@ def test_a_volume_grows_for_a_new_revision_and_a_pull_that_found_it_full_goes_on
     assert "it grows by itself" in pulled_["message"]
     gate[0] = succeeded(pulled())
     disk.resize("large-weights", "23Gi")
-    models.await_reason("large", "Pulled", kind="ModelPulled", seconds=30)
+    models.await_reason("large", "Pulled", kind="ModelPulled")
     until(lambda: models.status("large")["commit"] == OTHERS[0])
 
 

@@ -13,7 +13,6 @@ import httpx
 
 from dev.cluster.controlplane import ControlPlane
 from dormouse_api import names
-from dormouse_api.lease import micro_time
 from tests.controlplane.kubelet import Kubelet, Object, Play, Rest, stamp
 from tests.controlplane.operatorprocess import Models, until
 
@@ -170,7 +169,8 @@ class Case:
         ready = {"type": "Ready", "status": "True", "reason": "Pretended", "lastHeartbeatTime": stamp()}
         status = {"capacity": capacity, "allocatable": capacity, "conditions": [ready]}
         self.rest.patch(f"{path}/status", {"status": status})
-        beat(self.rest, self.name)
+        self.ward.nodes.add(self.name)
+        self.made.append(lambda: self.ward.nodes.discard(self.name))
         until(lambda: not _unready(self.rest.get(path)), why="the node's controller takes its taint away")
         return path
 
@@ -218,11 +218,3 @@ class Case:
 def _unready(node: Object) -> bool:
     taints = node.get("spec", {}).get("taints") or ()
     return any(taint["key"] == "node.kubernetes.io/not-ready" for taint in taints)
-
-
-def beat(rest: Rest, node: str) -> None:
-    """The lease by which a kubelet shows that it lives."""
-    path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
-    spec = {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": micro_time(time.time())}
-    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": node}, "spec": spec}
-    rest.request("POST", path, body)
