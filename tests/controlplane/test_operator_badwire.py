@@ -78,7 +78,7 @@ def judge_as(models: Models, plane: ControlPlane, name: str) -> None:
         until(lambda group=group, plural=plural: not models.child(group, plural)["items"], why=plural)  # type: ignore[misc]
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_every_kind_of_request_is_refused_and_lost_in_every_way(
     plane: ControlPlane, kubelet: Kubelet, wire: BadWire, own_models: Models, tmp_path: Path
 ) -> None:
@@ -95,23 +95,26 @@ def test_every_kind_of_request_is_refused_and_lost_in_every_way(
     assert "the look failed" not in log.read_text()
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_it_is_killed_before_and_after_every_kind_of_write(
     plane: ControlPlane, kubelet: Kubelet, wire: BadWire, own_models: Models, tmp_path: Path
 ) -> None:
     log = tmp_path / "operator.log"
     wire.judge = lambda name, count: KILLS[count - 1] if name in WRITES and count <= len(KILLS) else Verdict.PASS
-    one_at_a_time = threading.Lock()
+    one_at_a_time, over = threading.Lock(), threading.Event()
     with OperatorProcess(wire.kubeconfig, log, DORMOUSE_NAMESPACES=own_models.namespace) as operator:
 
         def restart() -> None:
             with one_at_a_time:
-                operator.kill()
-                operator.start()
+                if not over.is_set():
+                    operator.kill()
+                    operator.start()
 
         wire.restart = restart
         live(own_models, "phoenix")
-        assert operator.alive()
+        with one_at_a_time:  # the last kill may be going on, and none may come after the end of this operator
+            over.set()
+            assert operator.alive()
     killed = {name for name, verdict in wire.went_wrong if verdict is Verdict.KILLED_AFTER}
     assert killed >= WRITES - {"POST events"}, "an Event that dies with its process is not posted again"
     judge_as(own_models, plane, "phoenix")

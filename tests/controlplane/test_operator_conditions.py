@@ -1,6 +1,7 @@
 """What a user reads when something is wrong: the right reason, and a sentence with the fix."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from dormouse_api.conditions import Reason
 from dormouse_api.results import Failure, Outcome
 from dormouse_api.runtime import Passed, RuntimeState, Stage
+from dormouse_operator.settings import COOLDOWN_SECONDS
 from tests.controlplane.kubelet import COMMIT, Kubelet, failed, inspected, running, stamp, succeeded
 from tests.controlplane.operatorprocess import Models, shelf, until
 
@@ -88,15 +90,16 @@ def test_a_profile_that_is_mended_ends_the_cooldown_at_once(kubelet: Kubelet, mo
     kubelet.script["runtime"] = play
     models.apply(name, profile=name)
     models.await_reason(name, "ScaledToZero")
-    models.wake(name, 600)
+    began = models.wake(name, 600)
     models.await_reason(name, "EngineFailed")
     if not wanted:
         until(lambda: not models.pods(name), why="what failed is gone")
         models.wake(name, 0)
     kubelet.rest.patch(f"{profiles}/{name}", {"spec": {"image": "runtime:mended"}})
-    ready = models.await_reason(name, "Serving" if wanted else "ScaledToZero", seconds=5)
+    ready = models.await_reason(name, "Serving" if wanted else "ScaledToZero")
     assert ready["status"] == "True"
-    until(lambda: "cooldown" not in models.status(name), 5, why="it is forgotten")
+    until(lambda: "cooldown" not in models.status(name), why="it is forgotten")
+    assert time.time() < began + COOLDOWN_SECONDS, "it did not wait for the cooldown's own end"
     assert models.replicas(name) == int(wanted)
     kubelet.rest.request("DELETE", f"{profiles}/{name}")
 

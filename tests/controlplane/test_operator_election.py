@@ -17,8 +17,9 @@ from tests.controlplane.operatorprocess import Models, created, until
 
 log = logging.getLogger(__name__)
 
-SECONDS = 3
-START = 20.0
+SECONDS = 6
+"""Of the Lease: a leader that is not answered for 4 s ends, and a full machine is to be no cause of that."""
+START = 60.0
 """Seconds a new leader may take to its first write on a full machine; less than 1 on an idle one."""
 
 
@@ -42,7 +43,7 @@ def sleep(models: Models, name: str) -> None:
     until(lambda: models.replicas(name) == 0, why="asleep")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_one_acts_and_hands_over_whether_it_is_stopped_killed_or_frozen(
     kubelet: Kubelet, electorate: Electorate, own_models: Models
 ) -> None:
@@ -125,7 +126,7 @@ def test_an_api_server_that_stays_away_ends_the_leader(
     assert electorate.leader() == "a"
     plane.pause_apiserver()
     try:
-        time.sleep(SECONDS / 3)  # well before its deadline
+        time.sleep(1.0)  # of the 3.2 s that it has at least
         alive = leader.alive()
     finally:
         plane.resume_apiserver()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -42,7 +44,7 @@ _NODE = {
 
 def test_objects_become_what_the_controllers_make_of_them(plane: ControlPlane, namespace: str) -> None:
     plane.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(_DEPLOYMENT))
-    wait = ("wait", "--for=jsonpath={.status.replicas}=2", "deployment/web", "--timeout=30s")
+    wait = ("wait", "--for=jsonpath={.status.replicas}=2", "deployment/web", "--timeout=120s")
     plane.kubectl("-n", namespace, *wait)
     pods = json.loads(plane.kubectl("-n", namespace, "get", "pods", "-o", "json").stdout)["items"]
     assert len(pods) == 2
@@ -88,7 +90,7 @@ def test_the_audit_log_counts_writes_by_resource_and_agent(plane: ControlPlane, 
     plane.kubectl("-n", namespace, "create", "configmap", "one")
     plane.kubectl("-n", namespace, "get", "configmap", "one")
     plane.kubectl("-n", namespace, "delete", "configmap", "one")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(written()) < 2 and time.monotonic() < deadline:
         threading.Event().wait(0.05)
     assert written() == ["create", "delete"]
@@ -104,25 +106,35 @@ def test_a_second_plane_runs_beside_the_first_with_fake_nodes_and_leaves_nothing
         folder: Path = other.folder
         assert other.url != plane.url
         other.kubectl("create", "-f", "-", stdin=json.dumps(_NODE))
-        other.kubectl("wait", "--for=condition=Ready", "node/fake-1", "--timeout=30s")
+        other.kubectl("wait", "--for=condition=Ready", "node/fake-1", "--timeout=120s")
         other.kubectl("apply", "-f", "-", stdin=json.dumps(_DEPLOYMENT))
-        other.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+        other.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
         assert plane.kubectl("get", "node", "fake-1", check=False).returncode == 1
         assert _processes_of(folder)
     assert not folder.exists()
     assert not _processes_of(folder)
 
 
-def test_a_killed_test_run_leaves_no_process_and_its_folder_goes_with_the_next_run() -> None:
+def test_a_killed_test_run_leaves_no_process_and_its_folder_goes_with_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a place of its own: a plane that other tests start meanwhile would remove the folder, too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program = "from dev.cluster.controlplane import *\nwith ControlPlane() as p: print(p.folder, flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as run:
         assert run.stdout is not None
         folder = Path(run.stdout.readline().strip())
+        assert folder.parent == tmp_path
         assert _processes_of(folder)
         run.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while left := _processes_of(folder):
         assert time.monotonic() < deadline, left
         threading.Event().wait(0.02)
