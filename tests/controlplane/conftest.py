@@ -46,7 +46,7 @@ def rest(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The API server as the administrator, with our CRDs and a profile installed."""
     for path in sorted((_HERE.parents[1] / "crds").glob("*.yaml")):
         plane.kubectl("apply", "--server-side", "-f", str(path))
-    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=120s")
     client = Rest(plane.kubeconfig, tmp_path_factory.mktemp("rest"))
     profiles = f"/apis/{names.API_VERSION}/{names.PROFILE_PLURAL}"
     spec = {"image": "runtime:1", "device": "cpu", "kvCacheMemory": "1Gi", "resources": {"requests": {"cpu": "500m"}}}

@@ -1,5 +1,7 @@
 """How a cluster refuses: quotas, limits, policies, webhooks, profiles. Real controllers and admission."""
 
+import httpx
+
 from tests.controlplane.failing import Kind
 from tests.controlplane.kubelet import Object
 from tests.controlplane.operatorprocess import until
@@ -87,8 +89,21 @@ def _policy(case: Case) -> None:
     bound = {"policyName": "owners", "validationActions": ["Deny"], "matchResources": selector}
     kind = "ValidatingAdmissionPolicyBinding"
     case.object(f"{group}/validatingadmissionpolicybindings", kind, "owners", version, spec=bound)
+    until(lambda: _denied(case), why="the policy is in force: the API server looks for new ones once a second")
     case.apply()
     case.mark()
+
+
+def _denied(case: Case) -> bool:
+    """Whether a Deployment would be refused by now."""
+    labels = {"app": "probe"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    body = {"metadata": {"name": "probe"}, "spec": {"selector": {"matchLabels": labels}, "template": pod}}
+    try:
+        case.rest.request("POST", f"/apis/apps/v1/namespaces/{case.space}/deployments?dryRun=All", body)
+    except httpx.HTTPStatusError as error:
+        return "no Deployment without an owner's name" in error.response.text
+    return False
 
 
 # -- profiles, and objects of others

@@ -296,7 +296,7 @@ def test_urls_with_passwords_come_from_secrets_only() -> None:
 def test_the_real_api_server_takes_every_object(plane: ControlPlane, objects: list[Object]) -> None:
     crds = manifests.CHART / "files" / "crds"
     plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crds))
-    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=120s")
     for namespace in ("dormouse-system", "a", "b"):
         plane.kubectl("create", "namespace", namespace, check=False)
     text = yaml.safe_dump_all(objects)

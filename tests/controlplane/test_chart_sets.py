@@ -25,13 +25,15 @@ RELEASE, NAMESPACE, MODELS = "dormouse", "dormouse-system", "red"
 PLURALS = (names.MODEL_PLURAL, names.ROUTE_PLURAL, names.PROFILE_PLURAL)
 CRDS = frozenset(f"customresourcedefinition.apiextensions.k8s.io/{plural}.{names.GROUP}" for plural in PLURALS)
 CLAIM = frozenset({"persistentvolumeclaim/dormouse-router"})
-PATIENCE = 60.0
+PATIENCE = 150.0
 KINDS = (
     "deployments,services,serviceaccounts,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,configmaps,"
     "horizontalpodautoscalers,roles,rolebindings,clusterroles,clusterrolebindings,podmonitors,prometheusrules"
 )
 
 
+# the first on a machine generates Prometheus' CRDs, which takes minutes where much else goes on
+pytestmark = pytest.mark.timeout(1200)
 #: What kubectl says of a kind that the API server dropped after, and before, kubectl learned the kinds.
 NO_SUCH_KIND = ("the server could not find the requested resource", "the server doesn't have a resource type")
 
@@ -49,7 +51,7 @@ class Helm:
     def run(self, *arguments: str) -> str:
         command = [binaries.ensure().tools, "helm", *arguments, "--namespace", NAMESPACE]
         environment = os.environ | {"KUBECONFIG": str(self.plane.kubeconfig)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
         assert done.returncode == 0, done.stderr
         assert "would violate PodSecurity" not in done.stderr
         return done.stdout
@@ -127,7 +129,7 @@ def test_a_set_is_installed_and_leaves_nothing_but_the_crds(helm: Helm, name: st
     assert len(deployments) == (3 if name == "maximal" else 2)
     # their pods are made: the namespace takes only restricted ones
     pods = "--for=jsonpath={.status.unavailableReplicas}"
-    helm.plane.kubectl("wait", "-n", NAMESPACE, *deployments, pods, "--timeout=60s")
+    helm.plane.kubectl("wait", "-n", NAMESPACE, *deployments, pods, "--timeout=120s")
     helm.uninstall(leaves=CRDS)
 
 

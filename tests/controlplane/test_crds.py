@@ -23,7 +23,7 @@ def installed(plane: ControlPlane) -> ControlPlane:
     """The control plane with our CRDs, established."""
     for path in sorted(CRDS.glob("*.yaml")):
         plane.kubectl("apply", "--server-side", "-f", str(path))
-    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=120s")
     return plane
 
 

@@ -24,7 +24,7 @@ from tests.controlplane.ward import Ward
 
 ROWS = (*PULLS, *JOBS, *ENGINES, *NODES, *VOLUMES, *CLUSTER)
 KINDS = {kind.name: kind for kind in ROWS}
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 """All rows are played while the first of their tests is set up."""
 SPACES = ("failures", "failures-walled")
 
