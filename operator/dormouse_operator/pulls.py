@@ -85,8 +85,8 @@ class Pulls:
         """The spots as of the last reading, for one that has no place by it: too old to give a place by, and good
         enough to say that there is none. The head of the line may trust it for a moment only.
         """
-        if not self._remembered or key in self._given:
-            return None
+        if not self._remembered or key in self._given or key in self._held:
+            return None  # its own pull before this one, of the weights say, has ended since
         self._waiting[key] = self._as_waiting(key, o, now)
         spots = pulls.decide(self._waiting.values(), self._held, self._places)
         recent = 0 <= now - self._read_at < RECENT_SECONDS

@@ -104,6 +104,35 @@ async def test_all_at_once_are_no_more_than_the_places(bench: Bench, pulls: Line
     assert not pulls.queue()
 
 
+async def test_a_draft_model_takes_a_place_like_any_other(bench: Bench, pulls: Line) -> None:
+    def is_draft(pod: Object) -> bool:
+        job = bench.world.objects["Job", "ns", pod["metadata"]["name"].removesuffix("-0")]
+        env = job["spec"]["template"]["spec"]["containers"][0]["env"]
+        return {"name": "DORMOUSE_SOURCE", "value": "hf://org/small"} in env
+
+    drafted = False
+    bench.world.jobs["pull"] = lambda pod: (
+        (done(pulled("d" * 40)) if drafted else None) if is_draft(pod) else pulls.play(pod)
+    )
+    await pulls.add("a", engine={"speculative": {"method": "draft", "source": {"uri": "hf://org/small"}}})
+    for name in "bc":
+        bench.world.now += 1
+        await pulls.add(name)
+    bench.world.now += 1
+    await pulls.finish("a")
+    assert pulls.pulling() == ["b", "c"]
+    assert pulls.queue() == ["a"]
+    assert bench.condition("Ready", "a") == ("False", "Queued")
+    assert bench.condition("ModelPulled", "a") == ("True", "Pulled")
+    await pulls.finish("b")
+    assert pulls.pulling() == ["a", "c"]
+    assert bench.message("Ready", "a") == "pulling the draft model hf://org/small"
+    drafted = True
+    await bench.settle()
+    assert bench.condition("Ready", "a") == ("True", "ScaledToZero")
+    assert pulls.most == 2
+
+
 async def test_higher_priority_and_callers_overtake_and_nobody_who_is_pulled_is_stopped(
     bench: Bench, pulls: Line
 ) -> None:

@@ -16,9 +16,10 @@ from dormouse_operator.decide.attempts import Stage, Step, judge
 from dormouse_operator.decide.quantities import words
 from dormouse_operator.observed import Claim, Job, Observed, Profile
 from dormouse_operator.plan import jobs
+from dormouse_operator.plan.beginning import fitting, in_turn
 from dormouse_operator.plan.common import Object, weights
 from dormouse_operator.plan.jobs import Work
-from dormouse_operator.plan.pipeline import Pipeline, fitting, in_turn
+from dormouse_operator.plan.pipeline import Pipeline
 from dormouse_operator.plan.placement import beside, placement
 from dormouse_operator.plan.sources import access
 from dormouse_operator.settings import Settings

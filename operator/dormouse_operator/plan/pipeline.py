@@ -7,14 +7,7 @@ What lies on the volume is believed only for the claim it was seen on.
 from dataclasses import dataclass, replace
 
 from dormouse_api.conditions import Reason
-from dormouse_api.names import (
-    COMPONENT_ADAPTER,
-    COMPONENT_BIND,
-    COMPONENT_PULL,
-    COMPONENT_RUNTIME,
-    COMPONENT_SWEEP,
-    LABEL_MODEL,
-)
+from dormouse_api.names import COMPONENT_PULL, COMPONENT_RUNTIME, LABEL_MODEL
 from dormouse_api.results import Failure, QuantizeResult
 from dormouse_api.speculative import DraftStatus
 from dormouse_operator import reading
@@ -24,23 +17,20 @@ from dormouse_operator.decide.attempts import Stage, Step, judge
 from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.fit import Preflight, preflight, weight_bytes
 from dormouse_operator.decide.quantization import Impossible, Serving, choose
-from dormouse_operator.decide.volume import too_small, volume_bytes
+from dormouse_operator.decide.volume import volume_bytes
 from dormouse_operator.observed import Claim, Observed, Profile
 from dormouse_operator.plan import jobs, sources
+from dormouse_operator.plan.beginning import fitting, in_line, in_turn
 from dormouse_operator.plan.jobs import Work
 from dormouse_operator.plan.sharing import is_ours, taken
 from dormouse_operator.plan.storage import claim_name
 from dormouse_operator.plan.written import too_long
 from dormouse_operator.settings import Settings
 
-BESIDE = frozenset({COMPONENT_SWEEP, COMPONENT_ADAPTER, COMPONENT_BIND})
-"""Stages that are none of the pipeline's, and write to the same volume."""
 SOURCE_SECONDS = 3.0
 """Between two looks at a source's claim that is not there."""
 FORGET_SECONDS = 0.5
 """Until a status that has forgotten its inspection is looked at: its own change wakes nobody."""
-WAIT_SECONDS = 2.0
-"""Until it is looked again whether another model's Job has left the volume: its events are not ours."""
 
 
 @dataclass(frozen=True)
@@ -215,10 +205,7 @@ def _pull(o: Observed, settings: Settings, p: Pipeline, now: float) -> Pipeline:
     step = judge(o, work.stage, work.digest, now, settings.recheck_seconds)
     if step.step is Step.DONE and step.outcome and step.outcome.pull:
         return replace(p, folders=_with(p.folders, p.facts.commit))
-    step = in_turn(o, fitting(o, _unfinished(step)), now)
-    if step.step is Step.START and o.spot is not None and not o.spot.go:
-        step = replace(step, step=Step.WAITING, look_at=o.spot.look_at)
-    return replace(p, stage=work.stage, step=step, work=work)
+    return replace(p, stage=work.stage, step=in_line(o, in_turn(o, fitting(o, _unfinished(step)), now)), work=work)
 
 
 def _copy(o: Observed, settings: Settings, p: Pipeline, now: float) -> Pipeline:
@@ -251,39 +238,8 @@ def _draft(o: Observed, settings: Settings, p: Pipeline, now: float) -> Pipeline
     if step.step is Step.FAILED and step.failure is not None:
         why = f"served without its draft model, which could not be pulled: {step.failure.message}"
         return replace(p, draft=told.model_copy(update={"message": why[:2048]}), step=step)
-    return replace(p, draft=told, stage=work.stage, step=in_turn(o, fitting(o, _unfinished(step)), now), work=work)
-
-
-def in_turn(o: Observed, step: Stage, now: float) -> Stage:
-    """`step`, if its turn has come: one Job at a time writes to a volume, for two pulls of the same files would spoil
-    each other's."""
-    if step.step is Step.START and _making_room(o):
-        hint = Failure(reason=Reason.STORAGE_FAILED, message="what nobody needs any more is being removed first")
-        return Stage(Step.RUNNING, step.attempt, hint=hint, look_at=now + WAIT_SECONDS)
-    mine = tuple(j for j in o.jobs or () if j.stage in BESIDE and not j.complete and j.failed_reason is None)
-    if step.step is not Step.START or not (o.at_work or mine):
-        return step
-    job = (*o.at_work, *mine)[0]
-    words = f"it waits for the {job.stage} of {job.model or 'another model'}, which writes to the same volume"
-    hint = Failure(reason=Reason.STORAGE_FAILED, message=words)
-    return Stage(Step.RUNNING, step.attempt, hint=hint, look_at=now + WAIT_SECONDS)
-
-
-def _making_room(o: Observed) -> bool:
-    """Whether folders are about to go; not where pods still have them, or that fails."""
-    volume = o.model.status.volume
-    if volume is None or o.claim is None or volume.claim_uid != o.claim.uid:
-        return False
-    failed = any(j.stage == COMPONENT_SWEEP and j.failed_reason is not None for j in o.jobs or ())
-    return bool(set(volume.removing or ()) - (o.mounted or frozenset())) and not failed
-
-
-def fitting(o: Observed, step: Stage) -> Stage:
-    """`step`, with the way out of a volume that is too small: it depends on the volume."""
-    if step.failure is None or step.failure.reason is not Reason.NO_SPACE or o.claim is None:
-        return step
-    asked = o.model.spec.storage.size
-    return replace(step, failure=too_small(step.failure, o.claim, o.expandable, asked))
+    step = in_line(o, in_turn(o, fitting(o, _unfinished(step)), now))
+    return replace(p, draft=told, stage=work.stage, step=step, work=work)
 
 
 def _with(folders: tuple[str, ...], folder: str) -> tuple[str, ...]:
