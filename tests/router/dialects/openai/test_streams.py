@@ -105,6 +105,18 @@ async def test_calls_come_as_functions_where_only_those_are_known(
     assert not any("tool_calls" in choice["delta"] for choice in said)
 
 
+async def test_a_function_whose_parts_come_in_one_event_is_called_whole(
+    client: httpx.AsyncClient, serving: Engine
+) -> None:
+    """vLLM puts the tokens together that a slow reader has not taken: then a call's name and arguments come at once."""
+    parts = [{"name": "weather"}, {"arguments": '{"city":'}, {"arguments": '"Oslo"}'}]
+    calls = [{"index": 0, "function": part} for part in parts]
+    both = delta(tool_calls=[*calls, {"index": 1, "function": {"name": "other", "arguments": "{}"}}])
+    serving.serve = saying(sse(FIRST, both, delta("tool_calls")) + DONE)
+    said = chunks((await client.post(URL, json=STREAM | FUNCTIONS)).text)
+    assert said[1]["choices"][0]["delta"] == {"function_call": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
+
+
 @pytest.mark.parametrize("told_by", ["capability", "parser"])
 async def test_reasoning_has_both_of_its_names(
     world: Stage, client: httpx.AsyncClient, engine: Engine, told_by: str
