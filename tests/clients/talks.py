@@ -26,7 +26,7 @@ WEATHER: Any = {
 }
 CALLED = ("get_weather", {"city": "Paris"})
 RESULT = "sunny"
-SECONDS = 120.0
+SECONDS = 180.0
 PLAIN: dict[str, Any] = {"trust_env": False, "verify": False}
 """Of HTTP clients: no proxies, and no reading of certificates, since nothing here is TLS."""
 
