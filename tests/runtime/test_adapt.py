@@ -213,7 +213,7 @@ CLIMBED = [("maxNumSeqs", "16"), ("kvCacheMemory", str(2**29)), ("kvCacheMemory"
 @pytest.mark.slow
 def test_a_hungry_engine_is_started_with_less_until_it_serves(start: Start) -> None:
     pod = start("hungry", "serve", adapt=True, kv_cache_bytes=GIB)
-    until(pod.ready, 60)
+    until(pod.ready)
     state = pod.state()
     assert (state.engine, state.passed, steps(pod)) == ("vllm", (), CLIMBED)
     assert all("CUDA out of memory" in step.because for step in state.adapted)
@@ -223,12 +223,12 @@ def test_a_hungry_engine_is_started_with_less_until_it_serves(start: Start) -> N
 @pytest.mark.slow
 def test_the_next_pod_begins_with_what_worked(start: Start) -> None:
     first = start("hungry", adapt=True, kv_cache_bytes=GIB)
-    until(first.ready, 60)
+    until(first.ready)
     adapted = first.state().adapted
     first.terminate()
     assert first.end() == 0
     second = start("hungry", adapt=True, kv_cache_bytes=GIB, adapted=adapted)
-    until(second.ready, 60)
+    until(second.ready)
     assert second.state().adapted == adapted
     assert engine.OUT_OF_MEMORY not in second.log()
 
@@ -236,7 +236,7 @@ def test_the_next_pod_begins_with_what_worked(start: Start) -> None:
 @pytest.mark.slow
 def test_without_adapt_the_next_engine_serves_and_the_reason_says_what_to_set(start: Start) -> None:
     pod = start("hungry", "serve", kv_cache_bytes=GIB)
-    until(pod.ready, 60)
+    until(pod.ready)
     (passed,) = pod.state().passed
     assert passed.reason is Reason.OUT_OF_MEMORY
     assert "spec.engine.adapt: true" in passed.message
@@ -246,7 +246,7 @@ def test_without_adapt_the_next_engine_serves_and_the_reason_says_what_to_set(st
 @pytest.mark.slow
 def test_a_ladder_without_an_end_is_left_for_the_next_engine(start: Start) -> None:
     pod = start("out-of-memory", "serve", adapt=True, kv_cache_bytes=2**27)
-    until(pod.ready, 60)
+    until(pod.ready)
     assert (pod.state().engine, len(pod.state().passed)) == ("transformers", 1)
     assert steps(pod) == [("maxNumSeqs", "16"), ("kvCacheMemory", str(2**26))]
 
@@ -254,7 +254,7 @@ def test_a_ladder_without_an_end_is_left_for_the_next_engine(start: Start) -> No
 @pytest.mark.slow
 def test_memory_that_runs_out_while_it_serves_is_adapted_to_as_often_as_there_are_rungs(start: Start) -> None:
     pod = start("serve", adapt=True, kv_cache_bytes=2**27)
-    until(pod.ready, 60)
+    until(pod.ready)
     for taken in range(3):
         assert len(steps(pod)) == min(taken, 2)
         pod.get("/overflow", pod.serving)
@@ -266,14 +266,14 @@ def test_memory_that_runs_out_while_it_serves_is_adapted_to_as_often_as_there_ar
 @pytest.mark.slow
 def test_a_killed_container_is_followed_by_one_with_less(start: Start) -> None:
     first = start("serve", adapt=True, kv_cache_bytes=2**27)
-    until(first.ready, 60)
+    until(first.ready)
     first.close()  # SIGKILL, as the kernel's
     second = start("serve", adapt=True, kv_cache_bytes=2**27)
-    until(second.ready, 60)
+    until(second.ready)
     (step,) = second.state().adapted
     assert (step.setting, step.because) == (Setting.SEQUENCES, KILLED)
     second.terminate()
     assert second.end() == 0
     third = start("serve", adapt=True, kv_cache_bytes=2**27)
-    until(third.ready, 60)
+    until(third.ready)
     assert steps(third) == []  # an orderly end is no sign of anything

@@ -131,7 +131,7 @@ def test_a_pod_that_serves_removes_what_is_too_much_and_one_that_does_not_leaves
     pod = scripted(tmp_path, part)
     try:
         if part == "serve":
-            assert pod.ready()
+            until(pod.ready)
             until(lambda: names(caches) == stay)
         else:
             assert pod.end() == 1

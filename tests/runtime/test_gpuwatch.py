@@ -207,7 +207,7 @@ async def test_it_reads_by_itself_while_it_runs(monkeypatch: pytest.MonkeyPatch)
 def test_a_pod_answers_for_its_gpus_on_the_admin_port(tmp_path: Path) -> None:
     pod = scripted(tmp_path, "serve")
     try:
-        until(pod.ready, 60)
+        until(pod.ready)
         status, body = pod.get("/gpus")
         assert status == 200
         assert GpuReport.model_validate_json(body) == GpuReport()  # a pod for CPUs has none to tell of

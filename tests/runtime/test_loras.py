@@ -52,7 +52,7 @@ def test_the_list_is_loaded_before_the_pod_is_ready_and_followed_after_that(fold
     there = write(folder, 0, one="c1")
     pod = scripted(folder, "serve", lora=LORA)
     pods.append(pod)
-    assert pod.ready()
+    until(pod.ready)
     assert loras(pod) == {"tiny:one": str(there / "c1")}
     assert said(pod) == {"one": ("c1", True, "")}
     engine = pod.ask("/load")["pid"]
@@ -70,7 +70,7 @@ def test_one_that_the_engine_refuses_is_told_of_and_the_pod_serves(folder: Path,
     write(folder, 0, odd="bad", fine="c1")
     pod = scripted(folder, "serve", lora=LORA)
     pods.append(pod)
-    assert pod.ready()
+    until(pod.ready)
     assert said(pod) == {"odd": ("bad", False, "tiny:odd has no such layer"), "fine": ("c1", True, "")}
 
 
@@ -79,7 +79,7 @@ def test_an_engine_that_died_gets_its_adapters_again(folder: Path, pods: list[Po
     write(folder, 0, one="c1")
     pod = scripted(folder, "serve", lora=LORA)
     pods.append(pod)
-    assert pod.ready()
+    until(pod.ready)
     pod.get("/die/1", pod.serving)
     until(lambda: pod.state().restarts == 1 and pod.ready())
     assert set(loras(pod)) == {"tiny:one"}
@@ -90,7 +90,7 @@ def test_another_engine_says_why_it_has_none(folder: Path, pods: list[Pod]) -> N
     write(folder, 1, one="c1")
     pod = scripted(folder, "unsupported", "serve", lora=LORA)
     pods.append(pod)
-    assert pod.ready()
+    until(pod.ready)
     commit, loaded, words = said(pod)["one"]
     assert (commit, loaded) == ("c1", False)
     assert "transformers engine serves no adapters" in words
@@ -102,7 +102,7 @@ def test_a_list_that_cannot_be_read_unloads_nothing(folder: Path, pods: list[Pod
     there = write(folder, 0, one="c1")
     pod = scripted(folder, "serve", lora=LORA)
     pods.append(pod)
-    assert pod.ready()
+    until(pod.ready)
     (there / "uid-1.json").write_text("{")
     asked = pod.ask("/adapters")["asked"]
     write(folder, 0, one="c1", two="c2")

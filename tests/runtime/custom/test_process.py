@@ -14,7 +14,7 @@ from dormouse_api.conditions import Reason
 from dormouse_api.model import Engine
 from dormouse_api.runtime import Attempt, EntryPoint
 from tests.runtime.custom.models import SCHEMA
-from tests.runtime.scripted.pod import Pod, make_config
+from tests.runtime.scripted.pod import Pod, make_config, until
 
 ROOT = Path(__file__).parents[3]
 CODE = {"PYTHONPATH": f"{ROOT}:{ROOT / 'crds'}:{ROOT / 'runtime'}"}
@@ -34,7 +34,7 @@ def started(pods: list[Pod], folder: Path, path: str, **config: str) -> Pod:
     told: dict[str, Any] = {
         "attempts": (Attempt(engine=Engine.CUSTOM, model_dir=str(weights)),),
         "custom": EntryPoint(path=path, config=config),
-        "start_seconds": 30,
+        "start_seconds": 60,
         "drain_seconds": 3,
         "cache_dir": str(folder / "cache"),
     }
@@ -44,7 +44,7 @@ def started(pods: list[Pod], folder: Path, path: str, **config: str) -> Pod:
 
 def test_it_serves_tells_its_schema_and_unloads(pods: list[Pod], tmp_path: Path) -> None:
     pod = started(pods, tmp_path, "tests.runtime.custom.models:Everything", colour="blue")
-    assert pod.ready(), pod.log()
+    until(pod.ready)
     state = pod.state()
     assert (state.engine, state.quantization) == ("custom", "none")
     assert json.loads(state.input_schema or "") == SCHEMA
@@ -58,7 +58,7 @@ def test_it_serves_tells_its_schema_and_unloads(pods: list[Pod], tmp_path: Path)
 
 def test_a_schema_that_load_makes(pods: list[Pod], tmp_path: Path) -> None:
     pod = started(pods, tmp_path, "tests.runtime.custom.models:Late", most="9")
-    assert pod.ready(), pod.log()
+    until(pod.ready)
     assert json.loads(pod.state().input_schema or "") == {"type": "integer", "maximum": 9}
     assert pod.post("/predict", {"input": 9})["output"] == 10
     assert "maximum of 9" in pod.post("/predict", {"input": 10})["error"]

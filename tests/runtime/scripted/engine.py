@@ -24,13 +24,14 @@ def say(line: str) -> None:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/health and /load as every engine; /slow answers late; /die, /kill, /overflow, /overlimit, /wedge and /heal play
-    accidents; adapters are loaded and unloaded as vLLM does, and /adapters tells which there are and by how many
-    requests."""
+    """/health and /load as every engine; /hold answers after /release; /die, /kill, /overflow, /overlimit, /wedge and
+    /heal play accidents; adapters are loaded and unloaded as vLLM does, and /adapters tells which there are and by how
+    many requests."""
 
     loras: dict[str, str] = {}  # noqa: RUF012 - one for the process
     asked = 0
     healthy = threading.Event()
+    released = threading.Event()
     in_flight = 0
     lock = threading.Lock()
 
@@ -50,18 +51,26 @@ class Handler(BaseHTTPRequestHandler):
             Handler.healthy.clear()
         if name[0] == "heal":
             Handler.healthy.set()
-        if name[0] == "health":
+        if name[0] in ("health", "load"):
             Handler.healthy.wait()
-        if name[0] == "slow":
-            with Handler.lock:
-                Handler.in_flight += 1
-            time.sleep(float(name[2]))
-            with Handler.lock:
-                Handler.in_flight -= 1
+        if name[0] == "release":
+            Handler.released.set()
+        if name[0] == "hold":
+            self._held()
+            return
         if name[0] == "adapters":
             self._answer(json.dumps({"loras": Handler.loras, "asked": Handler.asked}).encode())
             return
         self._answer(json.dumps({"server_load": Handler.in_flight, "pid": os.getpid()}).encode())
+
+    def _held(self) -> None:
+        with Handler.lock:
+            Handler.in_flight += 1
+        Handler.released.wait()
+        self._answer(b"{}")
+        # last: who sees that none is left may end the engine before another line of it runs
+        with Handler.lock:
+            Handler.in_flight -= 1
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -18,7 +18,7 @@ from dormouse_api.model import Engine
 from dormouse_api.names import ENV_RUNTIME_CONFIG
 from dormouse_api.runtime import Attempt, RuntimeConfig, RuntimeState
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def free_port() -> int:
@@ -85,7 +85,7 @@ class Pod:
 
     def post_text(self, path: str, body: Any) -> str:
         """The engine's whole answer to a JSON request."""
-        connection = client.HTTPConnection("127.0.0.1", self.serving, timeout=60)
+        connection = client.HTTPConnection("127.0.0.1", self.serving, timeout=180)
         try:
             connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
             return connection.getresponse().read().decode()
@@ -140,8 +140,8 @@ class Pod:
         self.output.close()
 
 
-def scripted(folder: Path, *parts: str, **fields: Any) -> Pod:
-    """A pod of scripted engines; `parts` are its attempts, in order."""
+def scripted(folder: Path, *parts: str, timing: Mapping[str, float] | None = None, **fields: Any) -> Pod:
+    """A pod of scripted engines; `parts` are its attempts, in order, `timing` what it takes other seconds for."""
     attempts = []
     for number, part in enumerate(parts):
         weights = folder / str(number) / part
@@ -151,13 +151,13 @@ def scripted(folder: Path, *parts: str, **fields: Any) -> Pod:
         attempts.append(Attempt(engine=(Engine.VLLM, Engine.TRANSFORMERS)[number % 2], model_dir=str(weights)))
     config = make_config(
         attempts=tuple(attempts),
-        **{"start_seconds": 10, "drain_seconds": 3, "cache_dir": str(folder / "cache"), **fields},
+        **{"start_seconds": 60, "drain_seconds": 3, "cache_dir": str(folder / "cache"), **fields},
     )
     cgroup = folder / "cgroup"
     cgroup.mkdir(exist_ok=True)
     (cgroup / "memory.events").write_text("low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n")
     (cgroup / "memory.max").write_text(f"{2 * 2**30}\n")
-    env = {"DORMOUSE_TEST_CGROUP": str(cgroup)}
+    env = {"DORMOUSE_TEST_CGROUP": str(cgroup), "DORMOUSE_TEST_TIMING": json.dumps(timing or {})}
     return Pod(folder, config, [sys.executable, "-m", "tests.runtime.scripted"], env)
 
 
