@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from http import client
 from pathlib import Path
 from typing import Any
 
+from dev import ports
 from dormouse_api.model import Engine
 from dormouse_api.names import ENV_RUNTIME_CONFIG
 from dormouse_api.runtime import Attempt, RuntimeConfig, RuntimeState
@@ -22,10 +22,9 @@ DEADLINE = 60.0
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody has, and nobody else who asks here is given."""
+    (port,) = ports.reserve()
+    return port
 
 
 def until(true: Callable[[], Any], seconds: float = DEADLINE) -> Any:
