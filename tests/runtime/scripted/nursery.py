@@ -20,7 +20,9 @@ from dormouse_runtime import settings
 from dormouse_runtime.engines.base import Adapter, Command, marked_stage
 from dormouse_runtime.entry import serve
 
-TIMING = settings.Timing(settle=0.0, stop=0.1, health_every=60.0, poll_slow=0.02, poll_fast=0.005)
+TIMING = settings.Timing(settle=0.0, stop=30.0, health_every=60.0, poll_slow=0.02, poll_fast=0.005)
+STUBBORN_STOP = 0.1
+"""Seconds until an engine that ignores SIGTERM is killed. Of any other it would kill one that is just tidying up."""
 QUICK = Path(__file__).with_name("quick.py")
 
 
@@ -39,7 +41,9 @@ def live() -> int:
     silence = os.open(os.devnull, os.O_RDWR)
     os.dup2(silence, 0)
     os.dup2(silence, 1)
-    setup = replace(settings.from_environment(), timing=TIMING)
+    told = settings.from_environment()
+    stubborn = Path(told.config.attempts[0].model_dir).name == "stubborn"
+    setup = replace(told, timing=replace(TIMING, stop=STUBBORN_STOP) if stubborn else TIMING)
 
     def command(attempt: Attempt) -> Command:
         folder = Path(attempt.model_dir)
