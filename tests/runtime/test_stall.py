@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 from dormouse_runtime.supervisor.stall import Pulse, Work, work
 from tests.runtime.scripted.pod import until
@@ -58,5 +57,4 @@ def test_work_is_that_of_the_whole_session() -> None:
     finally:
         subprocess.run(["kill", "-9", "--", f"-{process.pid}"], check=True)
         process.wait()
-    time.sleep(0)
     until(lambda: work(process.pid) == Work(0.0, 0))
