@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from dormouse_api.results import Progress
@@ -23,6 +24,7 @@ class Meter:
         self._total = self._have = self._shown = self._fetched = 0
         self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
         self._moved = self._excused = clock()
+        self._busy, self._busy_since = 0, clock()
 
     def start(self, total: int, have: int) -> None:
         """The plan is known: `total` bytes, of which `have` are on the volume."""
@@ -58,6 +60,22 @@ class Meter:
         with self._lock:
             self._excused = max(self._excused, self._clock() + seconds)
 
+    @contextlib.contextmanager
+    def volume(self) -> Iterator[None]:
+        """Meanwhile a file is read from the volume or synced to it: minutes where it is large, and no stall."""
+        with self._lock:
+            if not self._busy:
+                self._busy_since = self._clock()
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+                if not self._busy:  # a silence from before goes on: each new try at a silent source begins here
+                    now = self._clock()
+                    self._moved = min(now, self._moved + now - self._busy_since)
+
     @property
     def fetched(self) -> int:
         """Bytes that came over the network."""
@@ -67,7 +85,7 @@ class Meter:
     def silent_seconds(self) -> float:
         """How long no byte came that should have come."""
         with self._lock:
-            return self._clock() - max(self._moved, self._excused)
+            return 0.0 if self._busy else self._clock() - max(self._moved, self._excused)
 
     def progress(self) -> Progress:
         with self._lock:

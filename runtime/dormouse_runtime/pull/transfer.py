@@ -75,10 +75,12 @@ class Transfers:
             have = 0
         try:
             with part.open("ab", buffering=0) as out:
-                check.update_from(part)
+                with self.meter.volume():
+                    check.update_from(part)
                 if have < file.size:
                     check = self._append(file, out.fileno(), have, check)
-                os.fsync(out.fileno())
+                with self.meter.volume():
+                    os.fsync(out.fileno())
         except OSError as error:
             if space.is_full(error):
                 raise space.no_space(file.size - size(part), space.free_bytes(self.folder)) from error

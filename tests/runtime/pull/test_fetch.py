@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from dormouse_api.conditions import Reason
 from dormouse_api.names import MARKER
 from dormouse_runtime.pull import space
+from dormouse_runtime.pull.verify import Check
 from tests.runtime.pull.harness import LARGE, PULLED, SMALL, WEIGHTS, Puller
 
 
@@ -97,6 +101,27 @@ def test_a_broken_connection_is_resumed_in_the_same_run(puller: Puller) -> None:
     assert (first["range"], first["sent"]) == (None, 3_000_000)
     assert second["range"] == "bytes=3000000-"
     assert puller.files(commit)[WEIGHTS] == LARGE[WEIGHTS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [(Check, "update_from"), (os, "fsync")])
+def test_work_on_the_volume_is_no_stall_of_the_source(
+    puller: Puller, monkeypatch: pytest.MonkeyPatch, work: tuple[object, str]
+) -> None:
+    """A part of many gigabytes is read for its hash, and synced to a slow disk, longer than a source may be silent."""
+    commit = puller.hub.publish("acme/tiny", SMALL)
+    known = getattr(*work)
+
+    def slow(*arguments: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(5)
+        known(*arguments)
+
+    with monkeypatch.context() as large:
+        large.setattr(*work, slow)
+        ended = puller.run("fetch", DORMOUSE_STALL_SECONDS="3")
+    assert ended.code == 0, ended
+    assert puller.files(commit)[WEIGHTS] == SMALL[WEIGHTS]
 
 
 def test_a_flipped_byte_is_noticed_and_the_file_fetched_again(puller: Puller) -> None:

@@ -141,6 +141,23 @@ def test_silence_counts_from_the_last_byte_unless_the_hub_asked_for_it() -> None
     assert meter.silent_seconds == 1
 
 
+def test_work_on_the_volume_is_no_silence() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    meter.start(100, 50)
+    clock.now += 2
+    with meter.volume(), meter.volume():
+        clock.now += 300
+        assert meter.silent_seconds == 0
+    clock.now += 5
+    assert meter.silent_seconds == 7
+    with meter.volume():
+        clock.now += 5
+        meter.add(1, "w")
+        clock.now += 5
+    assert meter.silent_seconds == 0
+
+
 def test_what_came_before_the_fetching_does_not_count_in_its_rate() -> None:
     clock = Clock()
     meter = Meter(clock)
