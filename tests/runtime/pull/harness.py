@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -86,7 +87,7 @@ class Puller:
             "DORMOUSE_MODELS_DIR": str(self.models),
             "DORMOUSE_TERMINATION_LOG": str(self.message),
             "DORMOUSE_PROGRESS_PORT": "0",
-            "DORMOUSE_STALL_SECONDS": "5",
+            "DORMOUSE_STALL_SECONDS": "30",
             "DORMOUSE_BACKOFF_SECONDS": "0.01",
         }
 
@@ -109,7 +110,7 @@ class Puller:
 
     def finish(self, process: subprocess.Popen[str]) -> Ended:
         """Wait for it to end."""
-        printed, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=120)
         return Ended(process.returncode, self.outcome(), printed)
 
     def outcome(self) -> Outcome:
@@ -127,14 +128,18 @@ class Puller:
 
     def part(self) -> int:
         """Bytes of all unfinished files on the volume."""
-        return sum(path.stat().st_size for path in self.models.rglob("*.part"))
+        found = 0
+        for path in self.models.rglob("*.part"):
+            with contextlib.suppress(FileNotFoundError):  # it has become whole meanwhile
+                found += path.stat().st_size
+        return found
 
     def weights_requests(self) -> list[dict[str, Any]]:
         """The GETs for the weights that were answered with bytes."""
         return [e for e in self.hub.log() if e["method"] == "GET" and "/_cdn/" in e["path"] and WEIGHTS in e["path"]]
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Wait until it holds; fail after so many seconds."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPException
 
 import pytest
 
@@ -14,9 +16,8 @@ from tests.runtime.pull.harness import SMALL, Puller, safetensors
 from tests.runtime.scripted.pod import free_port
 
 RATE = 4_000_000
-TRIES = 3
-FIRST_PROGRESS = 4.0
-"""Seconds; half of them on a machine that does nothing else: importing the hub's client is most of it."""
+TRIES = 5
+"""Another one where the machine was too busy."""
 FILES = 4
 
 
@@ -61,26 +62,49 @@ def test_any_number_of_connections_together_draw_the_rate(drawers: int) -> None:
     assert drawn == pytest.approx(100 * 1_000_000, rel=0.02)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What was told between two moments (monotonic seconds): exactly when is not seen from here."""
+
+    asked: float
+    answered: float
+    progress: Progress
+
+    @property
+    def bytes(self) -> int:
+        return self.progress.bytes
+
+
 @pytest.mark.slow
 def test_a_pull_keeps_to_its_bandwidth_and_tells_when_it_will_be_done(puller: Puller) -> None:
     """Four files at once from the local hub, 16 MB at 4 MB/s: within 10 %, and so is the ETA on the way."""
-    for number in range(TRIES):  # another one where the machine was too busy for 4 MB/s
-        seen = pulled(puller, f"{number}-")
-        running = [(at, found) for at, found in seen if 0 < found.bytes < found.total]
-        (begun, first), (done, last) = running[0], running[-1]
-        rate = (last.bytes - first.bytes) / (done - begun)
-        if rate > 0.9 * RATE:
-            break
-    assert rate == pytest.approx(RATE, rel=0.1)
-    assert begun - seen[0][0] < FIRST_PROGRESS, "the first bytes are told late"
-    guesses = [(found.eta_seconds, done - at) for at, found in running if found.eta_seconds and 1 < done - at < 2.5]
-    assert len(guesses) > 5
-    for guessed, really in guesses:
-        assert guessed == pytest.approx(really, rel=0.2, abs=0.3)
+    for number in range(TRIES):
+        seen = [told for told in pulled(puller, f"{number}-") if 0 < told.bytes < told.progress.total]
+        first, last = seen[0], seen[-1]
+        drawn = last.bytes - first.bytes
+        assert drawn / (last.answered - first.asked) < 1.1 * RATE
+        if not (wrong := slow_or_late(seen)):
+            return
+    raise AssertionError(f"{TRIES} times: {wrong}")
 
 
-def pulled(puller: Puller, mark: str) -> list[tuple[float, Progress]]:
-    """What is told while weights that are marked so, and are nobody's yet, are pulled; when (monotonic seconds)."""
+def slow_or_late(seen: list[Told]) -> str:
+    """What a machine that is too busy for 4 MB/s, and a pull that is wrong, have in common; empty: nothing."""
+    first, last = seen[0], seen[-1]
+    if (rate := (last.bytes - first.bytes) / (last.asked - first.answered)) < 0.9 * RATE:
+        return f"only {rate:.0f} bytes a second"
+    if first.bytes > last.progress.total / 4:
+        return f"the first bytes are told late: {first.bytes}"
+    guesses = [(told.progress.eta_seconds, last.answered - told.answered) for told in seen]
+    guesses = [(guessed, really) for guessed, really in guesses if guessed and 1 < really < 2.5]
+    if len(guesses) <= 5:
+        return f"too few guesses: {guesses}"
+    wrong = [pair for pair in guesses if pair[0] != pytest.approx(pair[1], rel=0.2, abs=0.3)]
+    return f"guessed, and really: {wrong}" if wrong else ""
+
+
+def pulled(puller: Puller, mark: str) -> list[Told]:
+    """What is told while weights that are marked so, and are nobody's yet, are pulled."""
     weights = {f"model-{i}.safetensors": safetensors({f"{mark}{i}": ("BF16", [8])}, pad=RATE) for i in range(FILES)}
     puller.hub.publish("acme/tiny", {**SMALL, **weights})
     port = free_port()
@@ -92,8 +116,9 @@ def pulled(puller: Puller, mark: str) -> list[tuple[float, Progress]]:
         )
         seen = []
         while not run.done():
+            asked = time.monotonic()
             if found := progress(port):
-                seen.append((time.monotonic(), found))
+                seen.append(Told(asked, time.monotonic(), found))
             time.sleep(0.05)
         ended = run.result()
     assert ended.outcome.pull is not None, ended
@@ -104,5 +129,5 @@ def progress(port: int) -> Progress | None:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=2) as answer:
             return Progress.model_validate_json(answer.read())
-    except OSError:
+    except (OSError, HTTPException):
         return None

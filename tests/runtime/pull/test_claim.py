@@ -13,7 +13,7 @@ from dormouse_api.conditions import Reason
 from dormouse_runtime.pull import claim
 from dormouse_runtime.pull.errors import PullError
 from dormouse_runtime.pull.settings import Settings
-from tests.runtime.pull.harness import LARGE, PULLED, SMALL, WEIGHTS, Puller, commit, said
+from tests.runtime.pull.harness import LARGE, PULLED, SMALL, WEIGHTS, Puller, commit, said, until
 
 URI = "pvc://shared/models/tiny"
 
@@ -161,7 +161,7 @@ def test_a_pipe_in_a_files_place_holds_nobody_up(mounted: Path) -> None:
     started = time.monotonic()
     with pytest.raises(PullError, match="was replaced"), source.stream("", files["config.json"]):
         raise AssertionError("it was opened")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
 
 
 def test_what_may_not_be_read_says_how_to_let_us(puller: Puller, mounted: Path) -> None:
@@ -180,11 +180,8 @@ def test_what_may_not_be_read_says_how_to_let_us(puller: Puller, mounted: Path) 
 
 def test_a_copy_that_was_killed_goes_on_where_it_stopped(puller: Puller, mounted: Path) -> None:
     put(mounted, LARGE)
-    process = puller.start("fetch", DORMOUSE_MAX_BYTES_PER_SECOND="4000000")
-    deadline = time.monotonic() + 20
-    while puller.part() < 2_000_000:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    process = puller.start("fetch", DORMOUSE_MAX_BYTES_PER_SECOND="1000000")
+    until(lambda: puller.part() >= 2_000_000, "some of the weights on the volume")
     process.kill()
     puller.finish(process)
     before = puller.part()

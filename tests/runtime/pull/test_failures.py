@@ -15,6 +15,9 @@ pytestmark = pytest.mark.slow
 
 GATED = {"gated": True, "tokens": ["hf_allowed"]}
 PRIVATE = {"private": True, "tokens": ["hf_allowed"]}
+SOON = 25.0
+"""Seconds; most of them are the import of the hub's client on a busy machine. Every wait that must not be
+waited to its end is longer."""
 
 
 @pytest.mark.parametrize("stage", ["inspect", "fetch"])
@@ -104,7 +107,7 @@ def test_statuses_that_stay(puller: Puller, page: str, status: int, reason: Reas
     started = time.monotonic()
     ended = puller.run("fetch")
     assert (ended.reason, ended.code) == (reason, 42 if reason in PERMANENT else 1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON
 
 
 @pytest.mark.parametrize("page", ["/api/", "/resolve/"])
@@ -125,8 +128,8 @@ def test_a_short_retry_after_is_waited_for(puller: Puller) -> None:
 
 def test_waiting_as_the_hub_asked_is_no_stall(puller: Puller) -> None:
     puller.hub.publish(REPO, SMALL)
-    puller.hub.faults({"kind": "status", "path": "_cdn", "status": 429, "retry_after": 2})
-    assert puller.run("fetch", DORMOUSE_STALL_SECONDS="0.9").code == 0
+    puller.hub.faults({"kind": "status", "path": "_cdn", "status": 429, "retry_after": 4})
+    assert puller.run("fetch", DORMOUSE_STALL_SECONDS="3").code == 0
 
 
 def test_a_long_wait_in_the_words_of_rate_limits_ends_the_try_at_once(puller: Puller) -> None:
@@ -146,25 +149,25 @@ def test_a_long_retry_after_ends_the_try_at_once(puller: Puller) -> None:
     assert (ended.reason, ended.code) == (Reason.RATE_LIMITED, 1)
     assert ended.outcome.failure is not None
     assert ended.outcome.failure.retry_after_seconds == 3600
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON
 
 
 def test_a_hub_that_stays_silent_is_stalled(puller: Puller) -> None:
     puller.hub.publish(REPO, LARGE)
-    puller.hub.faults({"kind": "stall", "path": "_cdn", "after": 0, "seconds": 6, "times": None})
+    puller.hub.faults({"kind": "stall", "path": "_cdn", "after": 0, "seconds": 600, "times": None})
     started = time.monotonic()
-    ended = puller.finish(puller.start("fetch", DORMOUSE_STALL_SECONDS="1"))
+    ended = puller.finish(puller.start("fetch", DORMOUSE_STALL_SECONDS="3"))
     assert (ended.reason, ended.code) == (Reason.STALLED, 1)
-    assert time.monotonic() - started < 6
-    assert "no byte came for 1 s" in str(ended.outcome.failure)
+    assert time.monotonic() - started < SOON
+    assert "no byte came for 3 s" in str(ended.outcome.failure)
 
 
 def test_a_stall_that_a_new_connection_cures(puller: Puller) -> None:
     commit = puller.hub.publish(REPO, LARGE)
-    puller.hub.faults({"kind": "stall", "path": "_cdn", "after": 2_000_000, "seconds": 6})
+    puller.hub.faults({"kind": "stall", "path": "_cdn", "after": 2_000_000, "seconds": 600})
     started = time.monotonic()
-    assert puller.run("fetch", DORMOUSE_STALL_SECONDS="1.5").code == 0
-    assert time.monotonic() - started < 5
+    assert puller.run("fetch", DORMOUSE_STALL_SECONDS="3").code == 0
+    assert time.monotonic() - started < SOON
     assert puller.files(commit)[WEIGHTS] == LARGE[WEIGHTS]
     assert puller.weights_requests()[-1]["range"] == "bytes=2000000-"
 

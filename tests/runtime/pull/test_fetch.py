@@ -167,7 +167,7 @@ def test_a_rate_limit_is_kept(puller: Puller) -> None:
     size = sum(len(LARGE[name]) for name in PULLED)
     ended = puller.run("fetch", DORMOUSE_MAX_BYTES_PER_SECOND=str(size))
     assert ended.outcome.pull is not None
-    assert 0.7 < ended.outcome.pull.seconds < 5
+    assert 0.7 < ended.outcome.pull.seconds < 7  # eight, were they bits
 
 
 def test_room_is_asked_for_before_the_first_byte(puller: Puller, small_volume: Path) -> None:

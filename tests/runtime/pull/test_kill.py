@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import signal
-import socket
+import time
 import urllib.request
 from typing import Any
 
@@ -14,17 +15,22 @@ import pytest
 from dormouse_api.conditions import Reason
 from dormouse_api.names import MARKER
 from tests.runtime.pull.harness import LARGE, REPO, WEIGHTS, Puller, until
+from tests.runtime.scripted.pod import free_port
 
 pytestmark = pytest.mark.slow
 
 SLOW = {"kind": "slow", "path": "_cdn", "rate": 4 << 20, "times": None}
 HALF = len(LARGE[WEIGHTS]) // 2
+STUCK = {"kind": "stall", "path": "_cdn", "after": HALF + 1, "seconds": 600}
+PAUSE = {**STUCK, "seconds": 6}
+PATIENT = {"DORMOUSE_STALL_SECONDS": "600"}
+"""So that a pull waits at its half for as long as a test looks at it."""
 
 
 def test_killed_at_half_the_next_run_goes_on_from_there(puller: Puller) -> None:
     commit = puller.hub.publish(REPO, LARGE)
-    puller.hub.faults(SLOW)
-    process = puller.start("fetch")
+    puller.hub.faults(STUCK)
+    process = puller.start("fetch", **PATIENT)
     until(lambda: puller.part() > HALF, "half of the weights on the volume")
     assert puller.outcome().failure is not None  # what the operator reads if nothing better is ever written
     process.send_signal(signal.SIGKILL)
@@ -48,11 +54,11 @@ def test_killed_at_half_the_next_run_goes_on_from_there(puller: Puller) -> None:
 
 def test_terminated_it_leaves_at_once_and_keeps_its_parts(puller: Puller) -> None:
     commit = puller.hub.publish(REPO, LARGE)
-    puller.hub.faults({"kind": "stall", "path": "_cdn", "after": HALF, "seconds": 8})
-    process = puller.start("fetch", DORMOUSE_STALL_SECONDS="60")
-    until(lambda: puller.part() >= HALF, "half of the weights on the volume")
+    puller.hub.faults(STUCK)
+    process = puller.start("fetch", **PATIENT)
+    until(lambda: puller.part() > HALF, "half of the weights on the volume")
     process.terminate()
-    assert process.wait(timeout=2) == 143
+    assert process.wait(timeout=60) == 143
     ended = puller.finish(process)
     assert ended.reason == Reason.INTERRUPTED
     assert "goes on from there" in str(ended.outcome.failure)
@@ -60,7 +66,7 @@ def test_terminated_it_leaves_at_once_and_keeps_its_parts(puller: Puller) -> Non
     assert not left & {MARKER, WEIGHTS}, "nothing that would count as whole"
     puller.hub.clear()
     assert puller.run("fetch").code == 0
-    assert [e["range"] for e in puller.weights_requests()] == [f"bytes={HALF}-"]
+    assert [e["range"] for e in puller.weights_requests()] == [f"bytes={HALF + 1}-"]
     assert puller.files(commit)[WEIGHTS] == LARGE[WEIGHTS]
 
 
@@ -81,36 +87,37 @@ def test_killed_with_a_whole_part_it_is_only_checked(puller: Puller) -> None:
 def test_progress_only_grows_and_ends_whole(puller: Puller) -> None:
     puller.hub.publish(REPO, LARGE)
     puller.hub.faults(SLOW, {"kind": "corrupt", "path": "config.json", "after": 1})
-    port = _free_port()
+    port = free_port()
     process = puller.start("fetch", DORMOUSE_PROGRESS_PORT=str(port))
-    seen: list[dict[str, Any]] = []
+    seen: list[tuple[float, dict[str, Any]]] = []
 
     def polled() -> bool:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5) as answer:
-                seen.append(json.load(answer))
-        except OSError:
+                seen.append((time.monotonic(), json.load(answer)))
+        except (OSError, http.client.HTTPException):
             return process.poll() is not None
         return False
 
     until(polled, "the end of the pull")
     assert puller.finish(process).code == 0
-    fetching = [p for p in seen if p["stage"] == "fetching"]
+    fetching = [(at, p) for at, p in seen if p["stage"] == "fetching"]
     total = sum(len(LARGE[name]) for name in ("config.json", "tokenizer.json", WEIGHTS))
-    assert {p["total"] for p in fetching} == {total}
-    counts = [p["bytes"] for p in seen]
+    assert {p["total"] for _, p in fetching} == {total}
+    counts = [p["bytes"] for _, p in seen]
     assert counts == sorted(counts)
     assert len(set(counts)) > 5
-    middle = fetching[len(fetching) // 2]
+    (began, first), (at, middle) = fetching[0], fetching[len(fetching) // 2]
     assert middle["file"] == WEIGHTS
-    assert 1 << 20 < middle["bytes_per_second"] < 8 << 20
-    assert 0 < middle["eta_seconds"] < 5
+    rate = (middle["bytes"] - first["bytes"]) / (at - began)
+    assert rate / 2 < middle["bytes_per_second"] < 2 * rate
+    assert middle["eta_seconds"] == pytest.approx((total - middle["bytes"]) / middle["bytes_per_second"], abs=0.1)
 
 
 def test_the_marker_comes_last(puller: Puller) -> None:
     commit = puller.hub.publish(REPO, LARGE)
-    puller.hub.faults(SLOW)
-    process = puller.start("fetch")
+    puller.hub.faults(PAUSE)
+    process = puller.start("fetch", **PATIENT)
     until(lambda: puller.part() > HALF, "half of the weights on the volume")
     assert MARKER not in puller.files(commit)
     assert puller.finish(process).code == 0
@@ -121,9 +128,9 @@ def test_the_marker_comes_last(puller: Puller) -> None:
 
 def test_alive(puller: Puller) -> None:
     puller.hub.publish(REPO, LARGE)
-    puller.hub.faults(SLOW)
-    port = _free_port()
-    process = puller.start("fetch", DORMOUSE_PROGRESS_PORT=str(port))
+    puller.hub.faults(PAUSE)
+    port = free_port()
+    process = puller.start("fetch", **PATIENT, DORMOUSE_PROGRESS_PORT=str(port))
 
     def alive() -> bool:
         try:
@@ -136,17 +143,11 @@ def test_alive(puller: Puller) -> None:
     assert puller.finish(process).code == 0
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_an_inspection_leaves_at_once_too(puller: Puller) -> None:
     puller.hub.publish(REPO, LARGE)
-    puller.hub.faults({"kind": "stall", "path": "config.json", "after": 0, "seconds": 8})
-    process = puller.start("inspect", DORMOUSE_STALL_SECONDS="60")
+    puller.hub.faults({"kind": "stall", "path": "config.json", "after": 0, "seconds": 600})
+    process = puller.start("inspect", **PATIENT)
     until(lambda: any("config.json" in entry["path"] for entry in puller.hub.log()), "config.json asked for")
     process.terminate()
-    assert process.wait(timeout=2) == 143
+    assert process.wait(timeout=60) == 143
     assert puller.finish(process).reason == Reason.INTERRUPTED

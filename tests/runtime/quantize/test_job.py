@@ -52,7 +52,7 @@ class Run:
         self.process = subprocess.Popen(command, env=env, cwd=ROOT)
 
     def end(self) -> tuple[int, Outcome]:
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         return code, Outcome.model_validate_json(self.message.read_text())
 
     def progress(self) -> Progress | None:
@@ -60,7 +60,7 @@ class Run:
         try:
             connection.request("GET", "/progress")
             return Progress.model_validate_json(connection.getresponse().read())
-        except OSError:
+        except (OSError, client.HTTPException):
             return None
         finally:
             connection.close()
