@@ -182,7 +182,7 @@ async def test_too_many_at_once_are_told_to_come_back() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
         first = [asyncio.create_task(client.post("/v1/chat/completions", json=chat())) for _ in range(2)]
         for _ in first:
-            await asyncio.wait_for(parrot.started.acquire(), 5)
+            await asyncio.wait_for(parrot.started.acquire(), 30)
         refused = await client.post("/v1/chat/completions", json=chat())
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         gate.set()
@@ -216,10 +216,10 @@ async def test_a_client_that_leaves_frees_its_place(stream: bool) -> None:
         return None
 
     answering = asyncio.create_task(create_app(of_model)(scope, inbox.get, send))
-    await asyncio.wait_for(parrot.started.acquire(), 5)
+    await asyncio.wait_for(parrot.started.acquire(), 30)
     assert of_model.in_flight == 1
     inbox.put_nowait({"type": "http.disconnect"})
-    await asyncio.wait_for(answering, 5)
+    await asyncio.wait_for(answering, 30)
     assert (of_model.in_flight, parrot.closed) == (0, 1)
 
 

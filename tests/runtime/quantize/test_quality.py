@@ -36,21 +36,21 @@ def test_what_the_child_found_is_told(monkeypatch: pytest.MonkeyPatch, source: P
 
 
 @pytest.mark.parametrize(
-    ("script", "words"),
+    ("script", "words", "seconds"),
     [
-        ("raise ValueError('no such layer')", "no such layer"),
-        ("import os; os.kill(os.getpid(), 9)", "ran out of memory"),
-        ("import threading; threading.Event().wait()", "more than 2 s"),
-        ("pass", "it said nothing"),
-        (f"print({quality.MARK + '{}'!r})", "could not be compared"),
-        (f"print({quality.MARK + chr(123) + chr(34) + 'tokens' + chr(34) + ': 1, '!r})", "could not be compared"),
+        ("raise ValueError('no such layer')", "no such layer", 120),
+        ("import os; os.kill(os.getpid(), 9)", "ran out of memory", 120),
+        ("import threading; threading.Event().wait()", "more than 2 s", 2),
+        ("pass", "it said nothing", 120),
+        (f"print({quality.MARK + '{}'!r})", "could not be compared", 120),
+        (f"print({quality.MARK + chr(123) + chr(34) + 'tokens' + chr(34) + ': 1, '!r})", "could not be compared", 120),
     ],
 )
 def test_a_check_that_fails_costs_nothing_but_the_figure(
-    monkeypatch: pytest.MonkeyPatch, source: Path, script: str, words: str
+    monkeypatch: pytest.MonkeyPatch, source: Path, script: str, words: str, seconds: int
 ) -> None:
     played(monkeypatch, source, script)
-    found = quality.measure(source, source, remote_code=False, seconds=2)
+    found = quality.measure(source, source, remote_code=False, seconds=seconds)
     assert (found.tokens, found.agreement) == (0, None)
     assert words in str(found.skipped)
 
