@@ -32,6 +32,13 @@ CODE = {
 COMMIT = "c0ffee"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A start takes a minute, and some tests have four, where a whole cluster is tested on the same two processors."""
+    for item in items:
+        if item.get_closest_marker("engine"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def python() -> str:
     """The engine environment's interpreter."""
@@ -100,7 +107,7 @@ def serving(folder: Path, volume: Path, python: str) -> Iterator[Serve]:
             Attempt(engine=Engine(engine), model_dir=str(weights), quantization=quantization)
             for engine, weights, quantization in attempts
         )
-        usual = {"max_model_len": 512, "start_seconds": 150, "cache_dir": str(volume / "cache"), "commit": COMMIT}
+        usual = {"max_model_len": 512, "start_seconds": 280, "cache_dir": str(volume / "cache"), "commit": COMMIT}
         config = make_config(attempts=tried, **{**usual, **fields})
         # vLLM's sockets are in it, whose whole path may have 107 characters: a test's own folder can be too long
         scratch = {"TMPDIR": ended.enter_context(tempfile.TemporaryDirectory(prefix="pod-"))}

@@ -87,7 +87,7 @@ async def _hostile(batcher: Batcher) -> dict[str, Any]:
         made: list[int] = []
         sampling = Sampling(**{"max_tokens": 8, "temperature": 0.0, **rules})
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(300):
                 async for step in batcher.generate(prompt, sampling):
                     made += step.tokens
         except GenerationError as error:

@@ -11,7 +11,7 @@ import pytest
 from dormouse_api.conditions import Reason
 from dormouse_api.runtime import Stage
 from tests.runtime.engine.conftest import COMMIT, Quantize, Serve, ask, events, ready, words
-from tests.runtime.scripted.pod import Pod
+from tests.runtime.scripted.pod import Pod, until
 
 pytestmark = pytest.mark.engine
 
@@ -73,11 +73,12 @@ def test_vllm_serves_and_drains(serve: Serve, models: Path) -> None:
     stages = [entry.stage for entry in pod.state().timeline]
     assert stages[:3] == [Stage.STARTING, Stage.IMPORTING, Stage.LOADING]
     assert stages[-1] is Stage.READY
-    story = threading.Thread(target=lambda: told.append(words(ask(pod, "Tell me a story."))))
     told: list[str] = []
+    story = threading.Thread(target=lambda: told.append(words(ask(pod, "Tell me a story."))))
     story.start()
+    until(lambda: told or pod.ask("/load")["server_load"] == 1)
     pod.terminate()
-    assert pod.end() == 0
+    assert pod.end(240) == 0
     story.join()
     assert told[0].endswith("The end.")
 

@@ -35,5 +35,5 @@ def test_four_lives_leave_nothing(serve: Serve, models: Path, volume: Path, tmp_
 
 def test_the_engine_has_its_bytecode(python: str) -> None:
     """Without it each process compiles thousands of modules anew, on a file system that it cannot write to."""
-    done = subprocess.run([python, BYTECODE, "check"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([python, BYTECODE, "check"], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout

@@ -17,7 +17,7 @@ from tests.runtime.engine.conftest import CODE, ROOT, Serve, ready
 PROMPTS = ("Tell me a story.", "What is the capital of France, and why?", "Hi")
 TOKENS = 12
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")

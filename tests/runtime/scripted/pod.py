@@ -100,9 +100,9 @@ class Pod:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def end(self) -> int:
+    def end(self, seconds: float = DEADLINE) -> int:
         """Its exit code."""
-        return self.process.wait(DEADLINE)
+        return self.process.wait(seconds)
 
     def last_word(self) -> RuntimeState:
         return RuntimeState.model_validate_json(self.last_word_path.read_text())
