@@ -94,12 +94,11 @@ _BATCH = obj(
         "error_file_id": nullable(STRING),
         "created_at": INTEGER,
         "expires_at": INTEGER,
-        **{f"{moment}_at": nullable(INTEGER) for moment in _MOMENTS},
         "request_counts": obj({"total": COUNT, "completed": COUNT, "failed": COUNT}),
         "usage": _USAGE,
         "metadata": nullable(mapping(STRING)),
     },
-    {"dormouse": _PROGRESS},
+    {f"{moment}_at": INTEGER for moment in _MOMENTS} | {"dormouse": _PROGRESS},
 )
 ANSWERS: dict[str, Schema] = {
     "OpenAIBatch": _BATCH,

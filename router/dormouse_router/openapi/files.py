@@ -50,12 +50,11 @@ _FILE = obj(
         "object": const("file"),
         "bytes": COUNT,
         "created_at": INTEGER,
-        "expires_at": nullable(INTEGER),
         "filename": STRING,
         "purpose": enum(*purposes.CLIENTS, *purposes.OURS_TO_GIVE),
         "status": const("processed"),
-        "status_details": nullable(STRING),
-    }
+    },
+    {"expires_at": INTEGER},
 )
 ANSWERS: dict[str, Schema] = {
     "OpenAIFile": _FILE,

@@ -295,6 +295,19 @@ async def test_an_owner_has_limits(site: Site) -> None:
     assert int(answer.headers["retry-after"]) > 3000
 
 
+def moments(batch: dict[str, Any]) -> set[str]:
+    return {name for name in batch if name.endswith("_at")}
+
+
+async def test_what_has_not_happened_is_left_out_and_not_null(site: Site) -> None:
+    made = await site.create(lines(1))
+    assert moments(made) == {"created_at", "expires_at"}
+    done = await site.worked(made["id"])
+    assert moments(done) == {"created_at", "expires_at", "in_progress_at", "finalizing_at", "completed_at"}
+    failed = await site.worked((await site.create(b"{"))["id"])
+    assert moments(failed) == {"created_at", "expires_at", "failed_at"}
+
+
 async def test_mixed_models_and_engines_that_refuse(site: Site) -> None:
     two = line(0) + b"\n" + line(1, "large") + b"\n"
     made = await site.create(

@@ -28,14 +28,8 @@ def batch(found: Batch) -> Object:
         "output_file_id": found.output_file_id,
         "error_file_id": found.error_file_id,
         "created_at": found.created_at,
-        "in_progress_at": found.in_progress_at,
         "expires_at": found.expires_at,
-        "finalizing_at": found.finalizing_at,
-        "completed_at": found.completed_at,
-        "failed_at": found.failed_at,
-        "expired_at": found.expired_at,
-        "cancelling_at": found.cancelling_at,
-        "cancelled_at": found.cancelled_at,
+        **_moments(found),
         "request_counts": {"total": counts.total, "completed": counts.completed, "failed": counts.failed},
         "usage": _usage(found.usage),
         "metadata": found.metadata,
@@ -69,6 +63,20 @@ def progress(found: Batch, known: Progress, now: float, states: Mapping[str, str
 
 def no_batch(ident: str) -> Refusal:
     return Refusal(404, f"No batch found with id '{ident[:80]}'.", param="batch_id")
+
+
+def _moments(found: Batch) -> Object:
+    """What has happened to it, and when. What has not is left out, not null: OpenAI's schema has numbers there."""
+    moments = {
+        "in_progress_at": found.in_progress_at,
+        "finalizing_at": found.finalizing_at,
+        "completed_at": found.completed_at,
+        "failed_at": found.failed_at,
+        "expired_at": found.expired_at,
+        "cancelling_at": found.cancelling_at,
+        "cancelled_at": found.cancelled_at,
+    }
+    return {name: at for name, at in moments.items() if at is not None}
 
 
 def _errors(errors: Sequence[LineError]) -> Object | None:

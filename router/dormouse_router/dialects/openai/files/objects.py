@@ -9,16 +9,17 @@ Object = dict[str, object]
 
 
 def file(record: FileRecord) -> Object:
+    """What there is nothing to say of is left out, not null, as OpenAI's schema has it."""
+    ends: Object = {} if record.expires_at is None else {"expires_at": int(record.expires_at)}
     return {
         "id": record.id,
         "object": "file",
         "bytes": record.bytes,
         "created_at": int(record.created_at),
-        "expires_at": None if record.expires_at is None else int(record.expires_at),
+        **ends,
         "filename": record.filename,
         "purpose": record.purpose,
         "status": "processed",
-        "status_details": None,
     }
 
 
