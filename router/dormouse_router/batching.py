@@ -202,7 +202,7 @@ class Batches(Protocol):
     """Batches of owners, for dialects. Another owner's is as if it were not there."""
 
     async def create(self, draft: BatchDraft) -> Batch:
-        """Make it, and pin its input. Where it is not there it has failed already. Refusal 400 (other files), 429."""
+        """Make it, and pin its input; failed already where that is not there. Refusal 400 (other files), 409, 429."""
         ...
 
     async def get(self, id: str, owner: str) -> Batch | None:  # noqa: A002 - as the API calls it

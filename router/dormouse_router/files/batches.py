@@ -33,6 +33,16 @@ MOST_ID = 100
 """Characters of a file's id that are kept, whatever was sent as one."""
 
 
+def check_same(there: Batch, asked: Batch) -> None:
+    """Refusal 409 where the batch of this id was made by another request, whose Idempotency-Key was the same."""
+    if (there.input_file_id, there.endpoint, there.metadata) != (asked.input_file_id, asked.endpoint, asked.metadata):
+        text = (
+            f"This Idempotency-Key was sent with another body, which made '{there.id}': send that body again, or "
+            "another key for this one."
+        )
+        raise Refusal(409, text, code="idempotency_key_reused", param="Idempotency-Key")
+
+
 class BatchStore:
     """`batching.Batches`."""
 
@@ -44,7 +54,9 @@ class BatchStore:
         said = (draft.owner, draft.endpoint, plain(draft.input_file_id, MOST_ID))
         made = Batch(draft.id or new_id("batch_"), *said, int(now), draft.metadata, draft.output_seconds)
         made = replace(made, rights=draft.rights)
-        return await self._rows.add(made, now, self._limits)
+        kept = await self._rows.add(made, now, self._limits)
+        check_same(kept, made)
+        return kept
 
     async def get(self, id: str, owner: str) -> Batch | None:  # noqa: A002 - as the API calls it
         return await self._rows.get(id, owner)

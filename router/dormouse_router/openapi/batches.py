@@ -131,7 +131,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/batches",
         "Make a batch",
         {200: Answer("The batch.", _ONE, links=_LINKS)},
-        (*headers.POST, 429),
+        (*headers.POST, 409, 429),
         "The requests of a file are answered one by one, within a day.",
         "OpenAIBatchRequest",
         ("idempotency-key",),

@@ -412,6 +412,10 @@ async def test_sent_twice_with_one_key_it_is_made_once(site: Site) -> None:
     assert len({answer.json()["id"] for answer in answers}) == 1
     other = await site.client.post("/v1/batches", json=said, headers={"idempotency-key": "tuesday"})
     assert other.json()["id"] != answers[0].json()["id"]
+    for changed in ({"input_file_id": await site.upload(lines(2))}, {"metadata": {"run": "2"}}):
+        reused = await site.client.post("/v1/batches", json=said | changed, headers={"idempotency-key": "monday"})
+        assert (reused.status_code, reused.json()["error"]["code"]) == (409, "idempotency_key_reused")
+        assert reused.headers["x-should-retry"] == "false"
     foreign = {"idempotency-key": "monday", "authorization": "Bearer another"}
     assert (await site.client.post("/v1/batches", json=said, headers=foreign)).json()["status"] == "failed"
 
