@@ -123,8 +123,10 @@ def _as_refusal(error: Exception, request: StarletteRequest) -> Refusal:
         return error
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return Refusal(400, f"Invalid {where or 'body'}: {first['msg']}.", code="invalid_value", param=where or None)
+        # the first is FastAPI's word for where it looked: body, query, path
+        name = ".".join(str(part) for part in first["loc"][1:])
+        text = f"Invalid {name or 'body'!r}: {first['msg']}."
+        return Refusal(400, text, code="invalid_value", param=name or None)
     if not isinstance(error, HTTPException):
         return bug()
     if error.status_code == 404:

@@ -42,7 +42,7 @@ def routes(batches: Batches, gateway: Gateway, settings: Settings, now: Callable
     @router.get("")
     async def list_batches(request: Request, after: str | None = None, limit: Limit = LISTED) -> Response:
         """The caller's batches, newest first."""
-        found = await batches.page(headers_owner(request.headers), after, limit + 1)
+        found = await batches.page(headers_owner(request.headers), after or None, limit + 1)
         if found is None:
             text = f"Invalid value for 'after': there is no batch '{(after or '')[:80]}'."
             raise Refusal(400, text, code="invalid_value", param="after")

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from dormouse_router.request import Refusal
 
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 _PLAIN = re.compile(r"[^A-Za-z0-9 !#$&+.^_`{}~()-]")
 
 
@@ -13,7 +13,7 @@ def asked(header: str | None, size: int) -> tuple[int, int] | None:
     """(start, stop) of the one range that is asked for; None: the whole, also for several ranges and other units, as
     HTTP allows. Refusal 416 where there is nothing of it."""
     found = _RANGE.fullmatch(header.strip()) if header is not None else None
-    if found is None or found[0] == "bytes=-":
+    if found is None or not (found[1] or found[2]):
         return None
     first, last = found[1], found[2]
     if not first:

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
+from dormouse_router.dialects.openai.errors import refuse
 from dormouse_router.dialects.openai.files import objects, purposes, ranges
 from dormouse_router.dialects.openai.files.receiving import CLIENT_LEFT, Arrivals, checked_length, form_of, receive
 from dormouse_router.filing import FileRecord, Files
@@ -42,9 +44,9 @@ def routes(files: Files, settings: Settings, arrivals: Arrivals) -> APIRouter:
     ) -> Response:
         """The caller's files, page by page."""
         owner = headers_owner(request.headers)
-        found = await files.page(owner, purpose, after, limit + 1, newest_first=order == "desc")
+        found = await files.page(owner, purpose, after or None, limit + 1, newest_first=order == "desc")
         if found is None:
-            text = f"Invalid value for 'after': there is no file '{(after or '')[:80]}'."
+            text = f"Invalid value for 'after': there is no file '{(after or '')[:80]}' any more: begin without it."
             raise Refusal(400, text, code="invalid_value", param="after")
         return json(objects.page(found, limit))
 
@@ -57,7 +59,7 @@ def routes(files: Files, settings: Settings, arrivals: Arrivals) -> APIRouter:
     async def content(request: Request, file_id: str) -> Response:
         """Its bytes, or some of them."""
         record = await _found(files, request, file_id)
-        return await _content(files, record, request.headers.get("range"))
+        return await _content(files, record, request.headers)
 
     @router.delete("/{file_id}")
     async def delete(request: Request, file_id: str) -> Response:
@@ -99,14 +101,22 @@ async def _created(request: Request, files: Files, settings: Settings) -> FileRe
         return await writer.commit(purposes.draft(owner, form.filename, form.fields))
 
 
-async def _content(files: Files, record: FileRecord, wanted: str | None) -> Response:
-    span = ranges.asked(wanted, record.bytes)
+async def _content(files: Files, record: FileRecord, asked: Headers) -> Response:
+    etag = f'"{record.sha256}"'
+    wanted = asked.get("range") if asked.get("if-range", etag) == etag else None
+    try:
+        span = ranges.asked(wanted, record.bytes)
+    except Refusal as refusal:
+        reply = refuse(refusal)
+        # by this curl and wget know that they have all of it already
+        said = {name.decode(): value.decode() for name, value in reply.headers}
+        return Response(reply.body, reply.status, said | {"content-range": f"bytes */{record.bytes}"})
     start, stop = span or (0, record.bytes)
     headers = VERSION | {
         "content-length": str(stop - start),
         "content-disposition": ranges.disposition(record.filename),
         "accept-ranges": "bytes",
-        "etag": f'"{record.sha256}"',
+        "etag": etag,
         "x-content-type-options": "nosniff",
     }
     if span is not None:
