@@ -73,7 +73,7 @@ ANSWERS: dict[str, Schema] = {
 _ASKED = (
     query_parameter("since", "The first day; 30 days ago where nothing is said.", _DAY),
     query_parameter("until", "The last day; today where nothing is said.", _DAY),
-    query_parameter("model", "`<namespace>/<name>`: only this model.", STRING),
+    query_parameter("model", "Only this model, by any of its names; a deleted one by `<namespace>/<name>`.", STRING),
     query_parameter("owner", "Only theirs; of others only operators are told.", STRING),
     query_parameter("limit", "Most rows.", {"type": "integer", "minimum": usage.FEWEST, "maximum": usage.MOST}),
 )

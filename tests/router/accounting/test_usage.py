@@ -121,6 +121,16 @@ async def test_mixed_calls_add_up_to_the_last_token(
     assert [line for line in text.splitlines() if line.startswith(USAGE_LOST) and not line.endswith(" 0.0")] == []
 
 
+async def test_a_model_is_asked_for_by_any_of_its_names(
+    world: Stage, client: httpx.AsyncClient, make_engine: MakeEngine
+) -> None:
+    await world.awake(await make_engine())
+    await client.post(URL, json=CHAT)
+    row = await settled(world, client, 1)
+    for name, rows in (("tiny", [row]), ("default/tiny", [row]), ("nobody", [])):
+        assert (await client.get("/v1/usage", params={"model": name})).json()["data"] == rows
+
+
 async def test_a_router_that_stops_writes_down_its_last_calls(make_engine: MakeEngine) -> None:
     keeping = in_memory()
     async with stage(keeping) as world:
@@ -146,7 +156,7 @@ async def shown(kept: Usage, caller: Caller | None, **asked: str) -> list[tuple[
     """Day and owner of the rows that the caller is shown."""
     token = CALLER.set(caller)
     try:
-        answer = await dialect.Usages(kept, lambda: NOON, Prices(), tuple).usage(**asked)
+        answer = await dialect.Usages(kept, lambda: NOON, Prices(), tuple, str).usage(**asked)
     finally:
         CALLER.reset(token)
     return [(row["day"], row["owner"]) for row in json.loads(bytes(answer.body))["data"]]

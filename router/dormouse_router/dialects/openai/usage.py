@@ -31,19 +31,34 @@ _DAY = re.compile(DAY)
 def dialect(usage: Usage, gateway: Gateway, prices: Prices) -> Dialect:
     """The route, which has its errors from OpenAI's dialect."""
     router = APIRouter()
-    usages = Usages(usage, time.time, prices, lambda: gateway.models(gateway.caller("")))
+    usages = Usages(usage, time.time, prices, lambda: gateway.models(gateway.caller("")), _naming(gateway))
     router.add_api_route("/v1/usage", usages.usage, methods=["GET"], response_model=None)
     return Dialect("/v1/usage", refuse, {}, router)
+
+
+def _naming(gateway: Gateway) -> Callable[[str], str]:
+    """Whole names of models, by whatever the caller calls them. One that is gone is told by its whole name alone."""
+
+    def named(name: str) -> str:
+        found = gateway.look_up(name, gateway.caller(""))
+        return found.full_name if isinstance(found, Record) else name
+
+    return named
 
 
 class Usages:
     """The handler."""
 
     def __init__(
-        self, usage: Usage, wall: Callable[[], float], prices: Prices, models: Callable[[], Iterable[Record]]
+        self,
+        usage: Usage,
+        wall: Callable[[], float],
+        prices: Prices,
+        models: Callable[[], Iterable[Record]],
+        named: Callable[[str], str],
     ) -> None:
-        """`wall`: seconds since the epoch. `models`: those that the caller sees."""
-        self._usage, self._wall, self._prices, self._models = usage, wall, prices, models
+        """`wall`: seconds since the epoch. `models`: those that the caller sees. `named`: a model's whole name."""
+        self._usage, self._wall, self._prices, self._models, self._named = usage, wall, prices, models, named
 
     async def usage(
         self,
@@ -54,6 +69,7 @@ class Usages:
         limit: str | None = None,
     ) -> Response:
         """Totals of the days between the two, in whichever order they come, the latest first."""
+        model = self._named(model) if model is not None else None
         wanted = self._wanted(since, until, limit)
         wanted = replace(wanted, model=model, owner=_owner(owner))
         found = await self._usage.read(replace(wanted, limit=wanted.limit + 1))
