@@ -37,6 +37,8 @@ class Limits:
     """Requests at a time."""
     enqueued: int | None = None
     """Tokens, by estimate, of lines of batches for one model that have no answer yet."""
+    storage: int | None = None
+    """Bytes of files that are kept."""
 
 
 @dataclass(frozen=True, slots=True)

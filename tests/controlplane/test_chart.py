@@ -1,5 +1,6 @@
 """The chart: lint, least rights, restricted pods, refused nonsense, taken whole by the real API server, no drift."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -253,13 +254,17 @@ def test_files_are_in_a_bucket_with_keys_of_a_secret() -> None:
     assert Settings.from_env(told).files_bytes == 2 * 2**40
 
 
-def test_keys_are_mounted_from_secrets_and_read_by_nobody() -> None:
+def test_keys_are_mounted_from_secrets_and_read_by_nobody(tmp_path: Path) -> None:
+    large = tmp_path / "large.yaml"  # a number of a file is another type in templates than one of --set
+    large.write_text("router: {access: {userLimits: {storageBytes: 20000000000}}}")
     wish = "router.access.modes={keys},router.access.keySecrets={team-a,team.b},router.access.keyLimits.concurrent=8"
-    pod = of_router("--set", wish, "--set", "router.access.teams.red.tokensPerMinute=2000000")["template"]["spec"]
+    more = ("--set", "router.access.teams.red.tokensPerMinute=2000000", "--values", str(large))
+    pod = of_router("--set", wish, *more)["template"]["spec"]
     env = {item["name"]: item.get("value", "") for item in pod["containers"][0]["env"]}
     found = Settings.from_env(env).access
     assert (found.modes, found.key_limits) == (("keys",), Limits(requests=100, concurrent=8))
     assert found.teams == {"red": Limits(tokens=2_000_000)}
+    assert found.user_limits == Limits(storage=20_000_000_000)
     mounts = {item["name"]: item["mountPath"] for item in pod["containers"][0]["volumeMounts"]}
     mounted = {mounts[each["name"]]: each["secret"] for each in pod["volumes"] if "secret" in each}
     assert {place: secret["secretName"] for place, secret in mounted.items()} == {

@@ -84,7 +84,7 @@ subjects:
 
 {{- /* Limits as the router reads them: what is left out is null, no limit. */}}
 {{- define "dormouse.allowance" -}}
-{{- toJson (dict "requestsPerMinute" .requestsPerMinute "tokensPerMinute" .tokensPerMinute "concurrent" .concurrent "enqueuedTokens" .enqueuedTokens) -}}
+{{- toJson (dict "requestsPerMinute" .requestsPerMinute "tokensPerMinute" .tokensPerMinute "concurrent" .concurrent "enqueuedTokens" .enqueuedTokens "storageBytes" .storageBytes) -}}
 {{- end }}
 
 {{/* OpenTelemetry's own variables, where traces are asked for. */}}

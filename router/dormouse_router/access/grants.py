@@ -12,6 +12,14 @@ from dormouse_router.caller import Caller, Limits, Role
 ROLES = {role.name.lower(): role for role in Role if role is not Role.ANYONE}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 _MODEL = re.compile(r"[A-Za-z0-9.*/:_-]{1,253}")
+_CALLED = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "concurrent": "concurrent",
+    "enqueued": "enqueued tokens",
+    "storage": "bytes of files",
+}
+"""Fields of `Limits`, in a sentence."""
 MOST = 64
 """Teams, scopes, models."""
 
@@ -36,8 +44,7 @@ class Grants(Allowance, frozen=True, forbid_unknown_fields=True, rename="camel")
             raise ValueError("models must be names, or namespace/name, where * is any text")
         if max(len(self.teams), len(self.models)) > MOST:
             raise ValueError(f"there are more than {MOST} teams or models")
-        limits = (self.requests_per_minute, self.tokens_per_minute, self.concurrent, self.enqueued_tokens)
-        if any(isinstance(each, int) and each < 0 for each in limits):
+        if any(isinstance(each, int) and each < 0 for each in self.asked):
             raise ValueError("a limit is negative")
 
 
@@ -58,10 +65,10 @@ def within(asked: Grants, caller: Caller, default: Limits) -> None:
         raise ValueError("you can give only the teams that you are in")
     wanted = asked.over(default)
     own = caller.limits.get(caller.key_id or caller.id, default)
-    for name in ("requests", "tokens", "concurrent", "enqueued"):
+    for name, words in _CALLED.items():
         most, wish = getattr(own, name), getattr(wanted, name)
         if most is not None and (wish is None or wish > most):
-            raise ValueError(f"you have {most} {name} yourself, and only an admin gives more: say how many of these")
+            raise ValueError(f"you have {most} {words} yourself, and only an admin gives more: say how many of these")
 
 
 class Stored(Grants, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -26,12 +26,18 @@ class Allowance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     tokens_per_minute: int | msgspec.UnsetType | None = msgspec.UNSET
     concurrent: int | msgspec.UnsetType | None = msgspec.UNSET
     enqueued_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    storage_bytes: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def over(self, default: Limits) -> Limits:
         """What it says, and the rest of `default`."""
-        asked = (self.requests_per_minute, self.tokens_per_minute, self.concurrent, self.enqueued_tokens)
-        others = (default.requests, default.tokens, default.concurrent, default.enqueued)
-        return Limits(*(b if a is msgspec.UNSET else a for a, b in zip(asked, others, strict=True)))
+        others = (default.requests, default.tokens, default.concurrent, default.enqueued, default.storage)
+        return Limits(*(b if a is msgspec.UNSET else a for a, b in zip(self.asked, others, strict=True)))
+
+    @property
+    def asked(self) -> tuple[int | msgspec.UnsetType | None, ...]:
+        """Its limits, in the order of `Limits`."""
+        rates = (self.requests_per_minute, self.tokens_per_minute, self.concurrent)
+        return (*rates, self.enqueued_tokens, self.storage_bytes)
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

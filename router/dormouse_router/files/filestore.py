@@ -3,13 +3,23 @@
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import replace
 
+from dormouse_router.caller import current
 from dormouse_router.files.blobs import Blobs
 from dormouse_router.files.writing import Budget, Writing
 from dormouse_router.filing import Draft, FileRecord, FileRows, Quota, new_id
 from dormouse_router.request import Refusal
 
 Clock = Callable[[], float]
+
+
+def room(quota: Quota) -> Quota:
+    """`quota`, or less where whoever asks now may keep less: the tightest of its own limits."""
+    caller = current()
+    limits = caller.limits.values() if caller is not None else ()
+    mosts = [each.storage for each in limits if each.storage is not None]
+    return replace(quota, owner_bytes=min(quota.owner_bytes, *mosts)) if mosts else quota
 
 
 class FileStore:
@@ -22,7 +32,7 @@ class FileStore:
     @contextlib.asynccontextmanager
     async def writing(self, owner: str, most: int) -> AsyncIterator["Writer"]:
         usage = await self._rows.usage(owner, self._clock())
-        usage.check(self._quota, 0)
+        usage.check(room(self._quota), 0)
         writing = Writing(self._blobs, new_id("file-"), most, lambda size: self._budget.take(size, usage.bytes))
         try:
             yield Writer(self, writing)
@@ -35,7 +45,7 @@ class FileStore:
         await writing.close()
         record = record_of(writing, draft, self._clock())
         try:
-            await self._rows.add(record, self._quota)
+            await self._rows.add(record, room(self._quota))
         except Refusal as refusal:
             # of a database that went away nobody knows what it did: the sweep looks later
             if refusal.status != 503:

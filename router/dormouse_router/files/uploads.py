@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from dormouse_router.files.blobs import Blobs
-from dormouse_router.files.filestore import Clock, record_of
+from dormouse_router.files.filestore import Clock, record_of, room
 from dormouse_router.files.writing import Budget, Writing
 from dormouse_router.filing import (
     CANCELLED,
@@ -39,7 +39,7 @@ class UploadStore:
     async def create(self, draft: Draft, size: int, mime_type: str) -> UploadRecord:
         now = self._clock()
         upload = UploadRecord(new_id("upload_"), draft, size, mime_type, now, now + LIFE)
-        await self._rows.add_upload(upload, self._quota, now + LIFE + REMEMBERED)
+        await self._rows.add_upload(upload, room(self._quota), now + LIFE + REMEMBERED)
         return upload
 
     async def get(self, id: str, owner: str) -> UploadRecord | None:  # noqa: A002

@@ -34,7 +34,7 @@ FAMILY = Family(
 )
 _NAME: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$"}
 _MOST: Schema = nullable({"type": "integer", "minimum": 0})
-_LIMITS = dict.fromkeys(("requests_per_minute", "tokens_per_minute", "concurrent", "enqueued_tokens"), _MOST)
+_LIMITS = dict.fromkeys(wire.LIMITS, _MOST)
 _GRANTED: dict[str, Schema] = {
     "role": enum(*ROLES),
     "teams": arr(_NAME),

@@ -58,6 +58,7 @@ def test_a_file_may_say_more() -> None:
         "expires": "2030-01-01T00:00:00Z",
         "requestsPerMinute": None,
         "concurrent": 4,
+        "storageBytes": 5_000_000_000,
     }
     looked_up, key = parsed(json.dumps(said), "a/b", SETTINGS)
     assert looked_up == digest(KEY.encode())
@@ -72,7 +73,7 @@ def test_a_file_may_say_more() -> None:
         frozenset({"files"}),
         ("team/*",),
         {
-            "key:a/b": Limits(concurrent=4),
+            "key:a/b": Limits(concurrent=4, storage=5_000_000_000),
             "user:alice@example.com": Limits(requests=300),
             "team:red": Limits(None, 5000),
         },
@@ -93,6 +94,7 @@ def test_a_file_may_say_more() -> None:
         (json.dumps({"key": KEY, "expires": "2030-01-01T00:00:00"}), "no time zone"),
         (json.dumps({"key": KEY, "rol": "user"}), "unknown field `rol`"),
         (json.dumps({"key": KEY, "concurrent": KEY}), "Expected `int | null`"),
+        (json.dumps({"key": KEY, "storageBytes": -1}), "a limit is negative"),
         ("{" + KEY, "is no JSON"),
     ],
 )

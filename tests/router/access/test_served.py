@@ -21,6 +21,7 @@ from tests.router.fakes import Engine, Exchange, Stage, chat_chunk, chat_complet
 CANARY = "canary-0123456789abcdef-tweet"
 ADMIN = "admin-0123456789abcdefghijklm"
 NARROW = "narrow-0123456789abcdefghijkl"
+SMALL = "small-0123456789abcdefghijklm"
 NOW = 1_700_000_050.0
 """A clock that stands still: no minute ends in the middle of a test."""
 MESSAGES = [{"role": "user", "content": "Capital of France?"}]
@@ -51,6 +52,7 @@ async def guarded(tmp_path: Path, engine: Engine) -> AsyncIterator[Stage]:
     keys = {
         "canary": CANARY,
         "admin": json.dumps({"key": ADMIN, "role": "admin"}),
+        "small": json.dumps({"key": SMALL, "requestsPerMinute": None, "storageBytes": 100}),
         "narrow": json.dumps({"key": NARROW, "models": ["tiny"], "tokensPerMinute": 10}),
     }
     mount(tmp_path, "a", keys)
@@ -231,6 +233,33 @@ async def test_a_narrow_key_makes_only_narrower_ones(caller: httpx.AsyncClient) 
     assert (await caller.post("/v1/auth/keys", json=wish | {"tokens_per_minute": 10}, headers=headers)).is_success
 
 
+async def test_a_key_keeps_as_many_bytes_as_it_may(caller: httpx.AsyncClient) -> None:
+    headers = {"x-api-key": SMALL}
+
+    async def sent(size: int, key: str = SMALL) -> httpx.Response:
+        form: dict[str, Any] = {"data": {"purpose": "user_data"}, "files": {"file": ("a.bin", b"x" * size)}}
+        return await caller.post("/v1/files", headers={"x-api-key": key}, **form)
+
+    kept = await sent(80)
+    assert kept.status_code == 200, kept.text
+    announced = {"bytes": 30, "filename": "b.bin", "mime_type": "text/plain", "purpose": "user_data"}
+    for refused in (await sent(30), await caller.post("/v1/uploads", json=announced, headers=headers)):
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (403, "file_quota_exceeded")
+        assert "may have 100 bytes together and have 80: delete some" in error["message"]
+    assert (await sent(30, ADMIN)).status_code == 200, "others are not kept from theirs"
+    assert (await caller.delete(f"/v1/files/{kept.json()['id']}", headers=headers)).is_success
+    assert (await sent(30)).status_code == 200
+
+
+async def test_nobody_gives_a_key_more_storage_than_it_has(caller: httpx.AsyncClient) -> None:
+    headers = {"x-api-key": SMALL}
+    refused = await caller.post("/v1/auth/keys", json={"name": "k"}, headers=headers)
+    assert "you have 100 bytes of files yourself, and only an admin gives more" in refused.text
+    made = await caller.post("/v1/auth/keys", json={"name": "k", "storage_bytes": 50}, headers=headers)
+    assert made.json()["storage_bytes"] == 50
+
+
 async def test_many_keys_of_ones_own_are_no_more_than_one(caller: httpx.AsyncClient) -> None:
     made = [await caller.post("/v1/auth/keys", json={"name": "k"}, headers={"x-api-key": CANARY}) for _ in range(2)]
     keys = [each.json()["key"] for each in made]
@@ -238,7 +267,7 @@ async def test_many_keys_of_ones_own_are_no_more_than_one(caller: httpx.AsyncCli
     assert statuses == [200, 200, 200, 200, 429, 429]
 
 
-NONE = dict.fromkeys(("requests_per_minute", "tokens_per_minute", "concurrent"))
+NONE = dict.fromkeys(("requests_per_minute", "tokens_per_minute", "concurrent", "storage_bytes"))
 
 
 async def test_an_admin_makes_keys_for_others(caller: httpx.AsyncClient) -> None:

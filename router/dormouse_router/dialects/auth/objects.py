@@ -9,6 +9,7 @@ from dormouse_router.caller import Caller
 from dormouse_router.request import Refusal
 
 Object = dict[str, object]
+LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent", "enqueued_tokens", "storage_bytes")
 LEAST_LIFE, LONGEST_LIFE = 60, 10 * 366 * 86400
 """Seconds of a key."""
 
@@ -24,6 +25,7 @@ class Granted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tokens_per_minute: int | msgspec.UnsetType | None = msgspec.UNSET
     concurrent: int | msgspec.UnsetType | None = msgspec.UNSET
     enqueued_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    storage_bytes: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def grants(self) -> Grants:
         """Refusal 400."""
@@ -36,6 +38,7 @@ class Granted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             tokens_per_minute=self.tokens_per_minute,
             concurrent=self.concurrent,
             enqueued_tokens=self.enqueued_tokens,
+            storage_bytes=self.storage_bytes,
         )
         try:
             made.check()
@@ -80,8 +83,7 @@ def key(record: KeyRecord, made: str | None = None) -> Object:
 
 
 def granted(grants: Grants) -> Object:
-    limits = ("requests_per_minute", "tokens_per_minute", "concurrent", "enqueued_tokens")
-    said = {name: value for name in limits if (value := getattr(grants, name)) is not msgspec.UNSET}
+    said = {name: value for name in LIMITS if (value := getattr(grants, name)) is not msgspec.UNSET}
     lists = {name: list(getattr(grants, name)) for name in ("teams", "scopes", "models")}
     return {"role": grants.role, **lists, **said}
 
@@ -98,6 +100,7 @@ def caller(found: Caller) -> Object:
             "tokens_per_minute": each.tokens,
             "concurrent": each.concurrent,
             "enqueued_tokens": each.enqueued,
+            "storage_bytes": each.storage,
         }
         for name, each in found.limits.items()
     }
