@@ -10,7 +10,7 @@ import pytest
 
 from dormouse_router.inflate import MOST
 from dormouse_router.store import open_store
-from tests.router.fakes import SETTINGS, Stage, stage
+from tests.router.fakes import SETTINGS, Stage, stage, until
 
 MIB = 1024 * 1024
 LIMITS: dict[str, Any] = {"file_bytes": 3 * MIB, "batch_file_bytes": 2 * MIB, "files_owner_count": 20}
@@ -29,6 +29,7 @@ async def made(tmp_path: Path) -> AsyncIterator[Made]:
         stage(keeping, database_url=settings.database_url, files=settings.files, **LIMITS) as running,
         httpx.AsyncClient(base_url=running.url, timeout=20) as client,
     ):
+        await until(lambda: keeping.trouble() is None, 60)  # its tables are made
         yield running, client, folder
 
 
