@@ -34,6 +34,7 @@ class Line(Protocol):
     def moment(self) -> int: ...
     def asked(self, key: Key) -> int: ...
     def beside(self, key: Key, most: int) -> list[Key]: ...
+    def hurries(self, key: Key) -> bool: ...
 
 
 class Shelf:
@@ -82,6 +83,10 @@ class Bulk:
                 return shelf
             await self._read({key, *self._line.beside(key, MANY)})
             return self._taken(key)
+
+    def hurries(self, key: Key) -> bool:
+        """Whether somebody waits for this look."""
+        return self._line.hurries(key)
 
     def _taken(self, key: Key) -> Shelf | None:
         shelf = self._shelves.pop(key, None)

@@ -67,11 +67,18 @@ class Demands(Protocol):
 
 class Ahead:
     """A model's children by the names they mostly have, read while the model itself is. Each is given out once: who
-    reads it again wants it as it is by then.
+    reads it again wants it as it is by then. Only for a wake: after a change of the spec all is read again, alone, and
+    what is given up half-way costs its connection as well.
     """
 
-    def __init__(self, api: Source, key: Key) -> None:
+    def __init__(self, api: Source, key: Key, *, wake: bool) -> None:
         self._api = api
+        self._gets: dict[tuple[str, str], asyncio.Future[Object | None]] = {}
+        self._pods: list[asyncio.Future[list[Object]]] = []
+        if wake:
+            self._begin(api, key)
+
+    def _begin(self, api: Source, key: Key) -> None:
         child, space = names.runtime_name(key.name), key.namespace
         wanted = {(kind, child): api.get(kind, space, child) for kind in BY_NAME}
         wanted[CLAIM, names.weights_name(key.name)] = api.get(CLAIM, space, names.weights_name(key.name))
@@ -89,7 +96,8 @@ class Ahead:
 
     def drop(self) -> None:
         """Nobody wants the rest."""
-        for asked in (*self._gets.values(), *self._pods):
+        rest: list[asyncio.Future[Any]] = [*self._gets.values(), *self._pods]
+        for asked in rest:
             if not asked.cancel() and not asked.cancelled():
                 asked.exception()  # taken, or it would be told of as forgotten
 
@@ -118,11 +126,11 @@ class Eyes:
         self._profiles = {}
 
     async def ahead(self, key: Key) -> Ahead | Shelf:
-        """What the children can be read from: a reading for many where many wait, else one that begins now, while the
-        model itself is still read.
+        """What the children can be read from: a reading for many where many wait, else one of its own, which begins
+        now for a wake, while the model itself is still read.
         """
         shelf = await self._bulk.of(key)
-        return Ahead(self._api, key) if shelf is None else shelf
+        return Ahead(self._api, key, wake=self._bulk.hurries(key)) if shelf is None else shelf
 
     async def observe(self, key: Key, model: Model, ahead: Ahead | Shelf | None) -> Observed:
         """By name where there is one child, by label where there may be more; Jobs only while a stage needs them.

@@ -186,6 +186,10 @@ class WorkQueue:
         """The moment at which the look at `key` that is in work, or the next one, was asked for last."""
         return self._asked.get(key, 0)
 
+    def hurries(self, key: Key) -> bool:
+        """Whether the look at `key` that is in work is a wake's."""
+        return self._running.get(key, (Level.LATER, 0.0))[0] is Level.WAKE
+
     def beside(self, key: Key, most: int) -> list[Key]:
         """At most so many keys of the level of `key`, which is in work: others in work, then those that come next.
 

@@ -44,6 +44,20 @@ async def test_a_settled_model_costs_no_write_even_to_a_new_process(bench: Bench
     assert len(bench.world.requests) == requests
 
 
+async def test_a_changed_spec_reads_each_child_once(bench: Bench) -> None:
+    """What is read in vain costs the API server as much, and what is given up half-way its connection too."""
+    bench.world.model("tiny")
+    await bench.settle()
+    calls = bench.world.calls
+    bench.world.model("tiny", scaling={"idleSeconds": 7})
+    await bench.work()
+    assert (
+        bench.status()["observedGeneration"]
+        == bench.world.objects[names.MODEL_KIND, "ns", "tiny"]["metadata"]["generation"]
+    )
+    assert bench.world.calls - calls == 7, "the model, five reads of its children, its status"
+
+
 async def test_a_lease_written_during_the_pull_wakes_the_model_right_after_it(bench: Bench) -> None:
     bench.world.jobs["pull"] = lambda pod: None
     bench.world.model("tiny")
