@@ -26,8 +26,9 @@ MODELS = (names.GROUP, names.VERSION, names.MODEL_PLURAL)
 PROFILES = (names.GROUP, names.VERSION, names.PROFILE_PLURAL)
 SPEC_ONLY = frozenset({names.MODEL_PLURAL, "deployments"})
 """Kinds whose status is ours or says nothing new (but for pods that are refused): the rest alone is worth a look."""
-BURSTS = frozenset({"deployments", "jobs", "pods"})
-"""Kinds that change several times within moments when anything happens: made, placed, started, counted."""
+BURSTS = frozenset({"deployments", "jobs", "persistentvolumeclaims", "pods"})
+"""Kinds that change several times within moments when anything happens: made, placed, started, counted; and claims,
+on which Kubernetes notes that the last of their pods has gone."""
 SPACING = 0.1
 """Seconds between two looks for such events: nobody who waits for a pod waits for our word of it."""
 

@@ -81,6 +81,19 @@ def test_a_child_is_news_of_its_owners_whatever_its_label_says(plural: str) -> N
     assert {queue.take() for _ in range(4)} == {Key("ns", "calm"), KEY, Key("ns", "twin"), None}
 
 
+@pytest.mark.parametrize("plural", ["deployments", "jobs", "persistentvolumeclaims", "pods"])
+def test_what_comes_in_bursts_is_looked_at_once(plural: str) -> None:
+    """Kubernetes notes on a claim, too, when the last of its pods goes."""
+    queue = WorkQueue(lambda: 0.0, spacing=1.0)
+    watched = watch.Watch(queue, lambda: None)
+    queue.add(KEY)
+    queue.take()
+    queue.done(KEY)
+    watched.event(plural, "MODIFIED", body(labels={"dormouse.dev/model": "tiny"}))
+    assert queue.take() is None
+    assert queue.next_due() == 1.0
+
+
 def test_first_lists_wait_behind_live_events() -> None:
     queue = WorkQueue()
     watched = watch.Watch(queue, lambda: None)
