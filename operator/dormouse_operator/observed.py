@@ -27,15 +27,17 @@ ANNOTATION_ATTEMPT = f"{names.GROUP}/attempt"
 ANNOTATION_ROOM = f"{names.GROUP}/room"
 """On Jobs that write to a volume: how it was when they were made. With another one they may be tried again."""
 ANNOTATION_GENERATION = f"{names.GROUP}/generation"
-ANNOTATION_INTENT = f"{names.GROUP}/intent"
-"""On every child we apply: hash of the intent, so that a field we stopped wanting is noticed."""
-ANNOTATION_WOKEN = f"{names.GROUP}/woken-at"
-"""On the Deployment: when the present wake was asked for (MicroTime)."""
-ANNOTATION_ASKED = f"{names.GROUP}/asked-at"
-"""On the Deployment without replicas: since when the model waits for its turn on a full accelerator (MicroTime)."""
-ANNOTATION_TURNED_OUT = f"{names.GROUP}/turned-out-at"
+INTENT = f"{names.GROUP}/intent"
+"""On every child we apply: hash of the intent, so that a field we stopped wanting is noticed. On the Deployment it is a
+label, as is everything there that changes with a wake: Kubernetes copies annotations to the ReplicaSet before it scales
+it, and that scaling is then refused as out of date (409) and tried again."""
+LABEL_WOKEN = f"{names.GROUP}/woken-at"
+"""On the Deployment: when the present wake was asked for."""
+LABEL_ASKED = f"{names.GROUP}/asked-at"
+"""On the Deployment without replicas: since when the model waits for its turn on a full accelerator."""
+LABEL_TURNED_OUT = f"{names.GROUP}/turned-out-at"
 """On the Deployment: with replicas, since when its door is closed, so that it can make room for another; without, when
-it made room (MicroTime)."""
+it made room."""
 CONTAINERS = frozenset({"pull", "quantize", "runtime"})
 LABEL_JOB_NAME = "batch.kubernetes.io/job-name"
 

@@ -12,15 +12,15 @@ from dormouse_api.model import InferenceModelSpec
 from dormouse_api.profile import RuntimeProfileSpec
 from dormouse_api.status import InferenceModelStatus
 from dormouse_operator.observed import (
-    ANNOTATION_ASKED,
     ANNOTATION_ATTEMPT,
     ANNOTATION_GENERATION,
     ANNOTATION_ROOM,
-    ANNOTATION_TURNED_OUT,
-    ANNOTATION_WOKEN,
     CONTAINERS,
+    LABEL_ASKED,
     LABEL_INPUTS,
     LABEL_JOB_NAME,
+    LABEL_TURNED_OUT,
+    LABEL_WOKEN,
     Claim,
     Exit,
     Job,
@@ -205,14 +205,14 @@ def read_runtime(raw: Object | None) -> Runtime | None:
     """The Deployment, or None."""
     if raw is None or "deletionTimestamp" in raw["metadata"]:
         return None
-    said, spec = raw["metadata"].get("annotations") or {}, raw["spec"]
+    said, spec = raw["metadata"].get("labels") or {}, raw["spec"]
     return Runtime(
         replicas=spec.get("replicas", 1),
-        woken_at=_said_time(said, ANNOTATION_WOKEN),
+        woken_at=_said_time(said, LABEL_WOKEN),
         template=spec["template"],
         strategy=spec.get("strategy", {}),
-        asked_at=_said_time(said, ANNOTATION_ASKED),
-        turned_out=_said_time(said, ANNOTATION_TURNED_OUT),
+        asked_at=_said_time(said, LABEL_ASKED),
+        turned_out=_said_time(said, LABEL_TURNED_OUT),
         refused=replica_failure(raw),
     )
 
@@ -244,10 +244,10 @@ def read_restart(lease: Object | None, deployment: Object | None) -> str | None:
     return max(found)[1] if found else None
 
 
-def _said_time(annotations: Object | None, name: str) -> float | None:
-    """Whoever writes an annotation by hand may write what is no time: then it says nothing."""
+def _said_time(said: Object | None, name: str) -> float | None:
+    """Whoever writes a label or an annotation by hand may write what is no time: then it says nothing."""
     with contextlib.suppress(ValueError, OverflowError):
-        return _time(annotations, name)
+        return _time(said, name)
     return None
 
 

@@ -200,7 +200,7 @@ def test_last_words_of_a_log_are_one_plain_line() -> None:
 def test_annotations_that_are_no_numbers_and_no_times_say_nothing(said: str) -> None:
     notes = {f"{names.GROUP}/{key}": said for key in ("attempt", "generation", "woken-at", "asked-at", "turned-out-at")}
     notes[names.ANNOTATION_RESTARTED] = said
-    meta = {"name": "n", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": notes}
+    meta = {"name": "n", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": notes, "labels": notes}
     assert reading.read_job({"metadata": meta}).attempt == 0
     runtime = reading.read_runtime({"metadata": meta, "spec": {"template": {}}})
     assert runtime is not None

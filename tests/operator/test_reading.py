@@ -137,7 +137,7 @@ def test_a_claim() -> None:
 
 
 def test_a_deployment() -> None:
-    meta = {"annotations": {"dormouse.dev/woken-at": "2026-11-21T13:20:00.000000Z"}}
+    meta = {"labels": {"dormouse.dev/woken-at": "20261121T132000.000000Z"}}
     raw: Object = {"metadata": meta, "spec": {"replicas": 0, "template": {}}}
     seen = reading.read_runtime(raw)
     assert seen is not None

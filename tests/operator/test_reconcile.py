@@ -58,6 +58,16 @@ async def test_a_changed_spec_reads_each_child_once(bench: Bench) -> None:
     assert bench.world.calls - calls == 7, "the model, five reads of its children, its status"
 
 
+async def test_nothing_but_labels_of_the_deployment_changes_with_a_wake(bench: Bench) -> None:
+    """Kubernetes would copy an annotation to the ReplicaSet, in a write of its own before it scales it."""
+    bench.world.model("tiny")
+    await bench.settle()
+    for seconds in (30, 31):
+        bench.world.wake("tiny", 30)
+        await bench.pass_time(seconds)
+        assert not bench.world.objects["Deployment", "ns", "tiny-runtime"]["metadata"].get("annotations")
+
+
 async def test_a_lease_written_during_the_pull_wakes_the_model_right_after_it(bench: Bench) -> None:
     bench.world.jobs["pull"] = lambda pod: None
     bench.world.model("tiny")

@@ -1,6 +1,6 @@
 """Whether an object already is what we want, so that an unchanged model costs no write. Pure.
 
-Two tests together: the hash of the intent, kept as an annotation, notices a field that we stopped wanting; comparing
+Two tests together: the hash of the intent, kept on it, notices a field that we stopped wanting; comparing
 the intent with the object notices what somebody else changed.
 """
 
@@ -10,17 +10,16 @@ from typing import Any
 
 from dormouse_api.names import digest
 from dormouse_operator.decide.quantities import amount
-from dormouse_operator.observed import ANNOTATION_INTENT
+from dormouse_operator.observed import INTENT
 
 Object = dict[str, Any]
 
 
 def stamped(intent: Object) -> Object:
-    """The intent with its own hash as an annotation."""
+    """The intent with its own hash."""
     text = json.dumps(intent, sort_keys=True, separators=(",", ":"))
-    meta = intent["metadata"]
-    annotations = (meta.get("annotations") or {}) | {ANNOTATION_INTENT: digest(text, length=16)}
-    return intent | {"metadata": meta | {"annotations": annotations}}
+    meta, field = intent["metadata"], "labels" if intent["kind"] == "Deployment" else "annotations"
+    return intent | {"metadata": meta | {field: (meta.get(field) or {}) | {INTENT: digest(text, length=16)}}}
 
 
 def unchanged(intent: Object, present: Mapping[str, Any] | None) -> bool:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from dormouse_api import names
 from dormouse_api.adapters import LoraConfig
-from dormouse_api.lease import micro_time
 from dormouse_api.model import Task
 from dormouse_api.profile import Device, UpdateStrategy
 from dormouse_api.runtime import EntryPoint, RuntimeConfig
@@ -16,9 +16,9 @@ from dormouse_operator.decide.facts import Facts
 from dormouse_operator.decide.fit import preflight
 from dormouse_operator.decide.quantization import Serving
 from dormouse_operator.observed import (
-    ANNOTATION_ASKED,
-    ANNOTATION_TURNED_OUT,
-    ANNOTATION_WOKEN,
+    LABEL_ASKED,
+    LABEL_TURNED_OUT,
+    LABEL_WOKEN,
     Claim,
     Model,
     Profile,
@@ -93,21 +93,21 @@ class Marks:
     asked_at: float | None = None
     turned_out: float | None = None
 
-    def annotations(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str]:
         """As they are kept."""
-        known = {
-            ANNOTATION_WOKEN: self.woken_at,
-            ANNOTATION_ASKED: self.asked_at,
-            ANNOTATION_TURNED_OUT: self.turned_out,
-        }
-        return {name: micro_time(at) for name, at in known.items() if at is not None}
+        known = {LABEL_WOKEN: self.woken_at, LABEL_ASKED: self.asked_at, LABEL_TURNED_OUT: self.turned_out}
+        return {name: _label_time(at) for name, at in known.items() if at is not None}
+
+
+def _label_time(seconds: float) -> str:
+    """ISO 8601 without the characters that no label's value may have."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 def deployment(model: Model, template: Object, strategy: Object, replicas: int, marks: Marks) -> Object:
     """The intent. `replicas` is always part of it: left out, the API server would make it 1."""
     meta = metadata(model, names.runtime_name(model.name), names.COMPONENT_RUNTIME)
-    if annotations := marks.annotations():
-        meta["annotations"] = annotations
+    meta["labels"] |= marks.labels()
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -1,14 +1,17 @@
 """The objects that are applied: what they must and must not hold."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from dormouse_api import names
 from dormouse_api.runtime import RuntimeConfig
+from dormouse_operator import reading
+from dormouse_operator.decide.drift import stamped
 from dormouse_operator.decide.quantization import Serving, choose
-from dormouse_operator.observed import ANNOTATION_WOKEN, Claim, Model, Profile
+from dormouse_operator.observed import LABEL_WOKEN, Claim, Model, Profile
 from dormouse_operator.plan import jobs, runtime
 from dormouse_operator.plan.common import Object
 from dormouse_operator.plan.lease import lease
@@ -240,8 +243,21 @@ def test_a_wake_changes_replicas_and_the_moment_but_never_the_template() -> None
     asleep, awake = deployment(model(), profile(), 0), deployment(model(generation=5), profile(), 2, NOW)
     assert (asleep["spec"]["replicas"], awake["spec"]["replicas"]) == (0, 2)
     assert asleep["spec"]["template"] == awake["spec"]["template"]
-    assert awake["metadata"]["annotations"][ANNOTATION_WOKEN].endswith(".000000Z")
-    assert "annotations" not in asleep["metadata"]
+    assert awake["metadata"]["labels"][LABEL_WOKEN].endswith(".000000Z")
+    assert LABEL_WOKEN not in asleep["metadata"]["labels"]
+
+
+def test_a_deployment_has_no_annotations_and_labels_that_the_api_server_takes() -> None:
+    """Kubernetes copies annotations to the ReplicaSet: a changed one costs each wake two writes and a conflict."""
+    at = 1_763_731_200.25
+    marks = runtime.Marks(woken_at=at, asked_at=at, turned_out=at)
+    intent = stamped(runtime.deployment(model(), {}, {}, 1, marks))
+    assert "annotations" not in intent["metadata"]
+    for value in intent["metadata"]["labels"].values():
+        assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", value)
+    read = reading.read_runtime(intent)
+    assert read is not None
+    assert (read.woken_at, read.asked_at, read.turned_out) == (at, at, at)
 
 
 def test_readiness_is_held_by_the_pod_and_not_polled_on_a_grid() -> None:
