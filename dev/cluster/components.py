@@ -155,6 +155,8 @@ class Components:
             f"--kubeconfig={self.layout.kubeconfigs}/admin",
             "--manage-all-nodes=false",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+            # as kubelets do: without leases every fake node, and each of its pods, is NotReady for a second every 50
+            "--node-lease-duration-seconds=40",
             f"--config={self.layout.conf}/kwok-stages.yaml",
             f"--server-address={_LOOPBACK}:{self.ports.kwok}",
         ]

@@ -107,6 +107,8 @@ def test_a_second_plane_runs_beside_the_first_with_fake_nodes_and_leaves_nothing
         assert other.url != plane.url
         other.kubectl("create", "-f", "-", stdin=json.dumps(_NODE))
         other.kubectl("wait", "--for=condition=Ready", "node/fake-1", "--timeout=120s")
+        # without one the node is NotReady again and again, and so are its pods
+        other.kubectl("wait", "--for=create", "-n", "kube-node-lease", "lease/fake-1", "--timeout=120s")
         other.kubectl("apply", "-f", "-", stdin=json.dumps(_DEPLOYMENT))
         other.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
         assert plane.kubectl("get", "node", "fake-1", check=False).returncode == 1
