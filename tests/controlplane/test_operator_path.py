@@ -1,5 +1,6 @@
 """The straight path on a real API server: applied, inspected, pulled, asleep, woken by its Lease, asleep again."""
 
+from dormouse_api import names
 from tests.controlplane.kubelet import COMMIT, Kubelet
 from tests.controlplane.operatorprocess import Models, until
 
@@ -24,3 +25,6 @@ def test_a_model_is_made_ready_sleeps_wakes_and_sleeps_again(kubelet: Kubelet, m
     until(lambda: models.replicas("tiny") == 0)
     models.await_reason("tiny", "ScaledToZero")
     until(lambda: models.status("tiny")["replicas"] == 0)
+    for replicas in models.child("apps/v1", "replicasets")["items"]:
+        copied = [name for name in replicas["metadata"]["annotations"] if name.startswith(names.GROUP)]
+        assert copied == [], "what Kubernetes copies it writes before it scales, and then it scales in vain"
