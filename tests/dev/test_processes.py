@@ -105,7 +105,7 @@ def test_started_processes_see_no_proxy_and_no_kubeconfig(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
-    processes.start("one", ("sh", "-c", "env; pwd; sleep 1000"), env={"ADDED": "yes"})
+    processes.start("one", ("sh", "-c", "env; pwd; exec sleep 1000"), env={"ADDED": "yes"})
     Waiter(processes).until("its words", lambda: processes.tail("one").endswith("/\n"), of="one", seconds=60)
     said = processes.tail("one")
     assert "ADDED=yes" in said
