@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from dormouse_api.conditions import Reason
 from dormouse_api.runtime import Stage
+from dormouse_runtime.supervisor.timeline import ORDER
 from tests.runtime.engine import broken
 from tests.runtime.engine.conftest import Serve, ask, ready, words
 from tests.runtime.scripted.pod import Pod, until
@@ -188,16 +190,24 @@ def test_a_start_that_fails_says_why_and_goes_on_where_that_helps(
 
 
 def at(pod: Pod, stage: Stage) -> int:
-    """The engine's process once it has come to `stage`."""
-    until(lambda: pod.state().stage is stage, seconds=120)
+    """The engine's process once it has come to `stage`, or beyond it."""
+    until(lambda: ORDER.index(pod.state().stage) >= ORDER.index(stage), seconds=280)
     (pid, *_) = [pid for pid, _ in pod.children()]
     return pid
 
 
-def freeze(pod: Pod) -> None:
-    """The engine's processes make no step any more."""
-    for pid, _ in pod.children():
-        os.kill(pid, signal.SIGSTOP)
+def frozen(serve: Serve, stage: Stage, attempts: list[tuple[str, Path, str]]) -> Pod:
+    """A pod whose engine makes no step any more at `stage`; another one where it was past it before we looked."""
+    for _ in range(3):
+        pod = serve(*attempts, stall_seconds=12)
+        at(pod, stage)
+        for pid, _ in pod.children():
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(pid, signal.SIGSTOP)
+        if pod.state().stage is stage:
+            return pod
+        pod.close()
+    raise AssertionError(f"three starts were past {stage.value} when we looked")
 
 
 @pytest.mark.parametrize("stage", [Stage.LOADING, Stage.WARMING])
@@ -205,15 +215,13 @@ def test_a_hang_is_told_with_its_stage_and_the_next_engine_serves(serve: Serve, 
     weights = models / "tiny-chat"
     # transformers goes first where it warms: that stage of it is the longer one
     order = BOTH if stage is Stage.LOADING else BOTH[::-1]
-    pod = serve(*((engine, weights, "none") for engine in order), stall_seconds=12)
-    at(pod, stage)
-    freeze(pod)
+    pod = frozen(serve, stage, [(engine, weights, "none") for engine in order])
     began = time.monotonic()
-    until(lambda: pod.state().passed, seconds=60)
+    until(lambda: pod.state().passed, seconds=120)
     (passed,) = pod.state().passed
     sys.stdout.write(f"hang in {stage.value}: told {time.monotonic() - began:.1f} s after it began: {passed.message}\n")
     assert passed.reason is Reason.ENGINE_FAILED
-    assert f"hung in stage {stage.value}: no line, no byte read and no work for 1" in passed.message
+    assert f"hung in stage {stage.value}: no line, no byte read and no work for " in passed.message
     assert ready(pod)
     assert pod.state().engine == order[1]
     assert words(ask(pod, FRANCE)) == PARIS
@@ -223,9 +231,7 @@ def test_a_killed_engine_is_told_and_the_next_one_serves(serve: Serve, models: P
     weights = models / "tiny-chat"
     pod = serve(*((engine, weights, "none") for engine in BOTH))
     os.kill(at(pod, Stage.LOADING), signal.SIGKILL)
-    killed = time.monotonic()
-    until(lambda: pod.state().passed)
-    assert time.monotonic() - killed < 60
+    until(lambda: pod.state().passed, seconds=120)  # less than a start may take
     (passed,) = pod.state().passed
     assert passed.reason is Reason.ENGINE_FAILED
     assert "killed from outside" in passed.message
