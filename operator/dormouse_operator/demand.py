@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 WINDOW = history_seconds(CALM_SECONDS[1])
 """Seconds a sample is kept."""
+STANDS_SECONDS = 60.0
+"""So old may be what a router said that is there and does not answer now: it may be busy with the very calls whose pods
+would be taken away."""
 TIMEOUT = aiohttp.ClientTimeout(total=2, sock_connect=1)
 
 
@@ -77,6 +80,24 @@ class Board:
         return Demand(tuple(samples)) if samples else None
 
 
+class Words:
+    """What each router said last, which stands for a while for one that does not answer. Pure but for the clock."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: dict[str, tuple[float, wire.Demand]] = {}
+
+    def take(self, told: Mapping[str, wire.Demand | None]) -> list[wire.Demand]:
+        """One poll, by the routers' addresses; an answer of each, but for those that have said nothing lately. Who is
+        not among them is gone.
+        """
+        now = self._clock()
+        fresh = {ip: (now, answer) for ip, answer in told.items() if answer is not None}
+        kept = {ip: said for ip, said in self._last.items() if ip in told and now - said[0] <= STANDS_SECONDS}
+        self._last = kept | fresh
+        return [answer for _, answer in self._last.values()]
+
+
 class Demands:
     """Polls the routers behind `address` (host:port of a headless Service; empty: nobody is asked)."""
 
@@ -86,6 +107,7 @@ class Demands:
         self._changed = changed
         self._every = every
         self._board = Board()
+        self._words = Words()
         self._heard = Heard()
         self._tallies = Tallies()
         self._firsts = Firsts()
@@ -139,7 +161,8 @@ class Demands:
                 self._heard.take(began, answers, whole=bool(routers) and len(answers) == len(routers))
                 self._tallies.take(time.monotonic(), answers)
                 fresh = self._firsts.take(time.time(), answers)
-                for key in self._board.take(answers, self._sized, pressures) | fresh:
+                words = self._words.take(dict(zip(routers, told, strict=True)))
+                for key in self._board.take(words, self._sized, pressures) | fresh:
                     self._changed(key)
                 await asyncio.sleep(self._every)
 

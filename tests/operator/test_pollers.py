@@ -12,7 +12,7 @@ from aiohttp import web
 from dormouse_api import demand as wire
 from dormouse_api.results import Progress
 from dormouse_api.runtime import Stage
-from dormouse_operator.demand import WINDOW, Board, Demands
+from dormouse_operator.demand import STANDS_SECONDS, WINDOW, Board, Demands, Words
 from dormouse_operator.pods import LARGEST_ANSWER, Pods
 from dormouse_operator.queue import Key
 from tests.operator.builders import NOW, pod, state
@@ -151,6 +151,45 @@ def test_of_a_model_of_several_pods_it_is_known_that_nobody_calls_it() -> None:
         assert board.take([told(tiny=(2, 0))], {KEY}) == {KEY}, "at every poll"
         clock.now += 2
     assert loads(board) == [(WINDOW / 2 + 2, 0), (2, 2), (0, 2)]
+
+
+def test_a_router_that_is_silent_for_a_moment_has_what_it_had() -> None:
+    """Else the pods of a burst would be taken away for a router that is too busy with it to answer."""
+    clock = Clock()
+    words = Words(clock)
+    one, two, less = told(tiny=(3, 4)), told(tiny=(5, 0)), told(tiny=(1, 0))
+    assert words.take({"10.0.0.1": None}) == [], "it never said anything"
+    assert words.take({"10.0.0.1": one, "10.0.0.2": two}) == [one, two]
+    clock.now += STANDS_SECONDS
+    assert words.take({"10.0.0.1": None, "10.0.0.2": less}) == [one, less]
+    clock.now += 1
+    assert words.take({"10.0.0.1": None, "10.0.0.2": less}) == [less], "who can be asked no more is no reason for ever"
+    assert words.take({"10.0.0.1": one, "10.0.0.2": None}) == [less, one]
+    assert words.take({"10.0.0.1": None}) == [one], "the other is gone"
+
+
+async def test_what_a_silent_router_said_last_counts_and_then_what_it_says() -> None:
+    answers = iter([2, None, None, 1])
+    asked, over = [0], asyncio.Event()
+
+    def answer() -> web.Response:
+        count = next(answers, 0)
+        asked[0] += 1
+        if asked[0] == 6:
+            over.set()
+        return web.Response(status=503) if count is None else web.json_response(told(tiny=(count, 0)).model_dump())
+
+    async with server({"/demand": answer}) as port:
+        demands = Demands(f"127.0.0.1:{port}", lambda key: None, 0.01)
+        demands.size(KEY, True)
+        task = asyncio.create_task(demands.run())
+        async with asyncio.timeout(60):
+            await over.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    demand = demands.of(KEY)
+    assert demand is not None
+    assert [sample.load for sample in demand.samples][:5] == [2, 2, 2, 1, 0]
 
 
 async def test_routers_are_found_by_name_and_a_change_matters_most_to_models_of_several_pods() -> None:
