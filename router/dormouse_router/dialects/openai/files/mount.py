@@ -13,5 +13,5 @@ def dialects(settings: Settings, keeping: Keeping) -> list[Dialect]:
     arrivals = Arrivals()
     return [
         Dialect("/v1/files", refuse, {}, routes.routes(keeping.files, settings, arrivals)),
-        Dialect("/v1/uploads", refuse, {}, uploads.routes(keeping.uploads, settings, arrivals)),
+        Dialect("/v1/uploads", refuse, {}, uploads.routes(keeping.uploads, keeping.files, settings, arrivals)),
     ]

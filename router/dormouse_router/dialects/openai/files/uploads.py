@@ -19,7 +19,7 @@ from dormouse_router.dialects.openai.files.receiving import (
     small,
 )
 from dormouse_router.dialects.openai.files.routes import json
-from dormouse_router.filing import PENDING, Draft, PartRecord, UploadRecord, Uploads
+from dormouse_router.filing import PENDING, Draft, Files, PartRecord, UploadRecord, Uploads
 from dormouse_router.keeping import headers_owner
 from dormouse_router.request import Refusal
 from dormouse_router.settings import MIB, Settings
@@ -53,7 +53,7 @@ class CompleteRequest(Struct):
     md5: str | None = None
 
 
-def routes(uploads: Uploads, settings: Settings, arrivals: Arrivals) -> APIRouter:
+def routes(uploads: Uploads, files: Files, settings: Settings, arrivals: Arrivals) -> APIRouter:
     """What is below /v1/uploads."""
     router = APIRouter(prefix="/v1/uploads", tags=["OpenAI"])
 
@@ -73,8 +73,12 @@ def routes(uploads: Uploads, settings: Settings, arrivals: Arrivals) -> APIRoute
 
     @router.post("/{upload_id}/complete")
     async def complete(request: Request, upload_id: str) -> Response:
-        """Make the file of its parts."""
+        """Make the file of its parts; asked again, as clients do whose answer was lost, say which it is."""
         asked = await _body(request, CompleteRequest)
+        owner = headers_owner(request.headers)
+        known = await uploads.get(upload_id, owner)
+        if known is not None and known.file_id is not None and (made := await files.get(known.file_id, owner)):
+            return json(objects.upload(known, made))
         upload = await _pending(uploads, request, upload_id, "complete")
         return json(objects.upload(*await uploads.complete(upload, asked.part_ids, asked.md5)))
 
