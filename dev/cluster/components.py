@@ -155,7 +155,7 @@ class Components:
             f"--kubeconfig={self.layout.kubeconfigs}/admin",
             "--manage-all-nodes=false",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            # as kubelets do: without leases every fake node, and each of its pods, is NotReady for a second every 50
+            # as kubelets do: without leases all fake nodes, and their pods, are NotReady for a second now and again
             "--node-lease-duration-seconds=40",
             f"--config={self.layout.conf}/kwok-stages.yaml",
             f"--server-address={_LOOPBACK}:{self.ports.kwok}",
