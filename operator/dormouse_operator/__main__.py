@@ -10,6 +10,7 @@ import sys
 import structlog
 import uvloop
 
+from dormouse_api import ending
 from dormouse_api.masking import without_secrets
 from dormouse_operator.election import LostLeadershipError
 from dormouse_operator.process import run
@@ -87,4 +88,4 @@ if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # what was imported is never garbage: a full collection need not walk through it
-    uvloop.run(main(told))
+    ending.run(main(told), uvloop.new_event_loop)

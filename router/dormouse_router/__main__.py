@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import sys
+from typing import NoReturn
 
 import structlog
 import uvloop
 
+from dormouse_api import ending
 from dormouse_router.access.opening import open_access
 from dormouse_router.kube import Kube
 from dormouse_router.recent import Recent, concealed
@@ -36,17 +38,16 @@ async def run(settings: Settings, recent: Recent) -> None:
         await router.run(stop)
 
 
-def main() -> int:
+def main() -> NoReturn:
     recent = Recent()
     set_up_log(recent)
     try:
         settings = Settings.from_env()
     except ValueError as error:
         print(f"dormouse-router: {concealed(str(error))}", file=sys.stderr)  # noqa: T201 - there is no log yet
-        return 2
-    uvloop.run(run(settings, recent))
-    return 0
+        sys.exit(2)
+    ending.run(run(settings, recent), uvloop.new_event_loop)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -23,4 +23,4 @@ class Led(Pool):
 
 if __name__ == "__main__":
     sys.modules["dormouse_router.dataplane.plane"].Pool = Led  # type: ignore[attr-defined]
-    sys.exit(main())
+    main()
