@@ -15,8 +15,11 @@ import pytest
 from dormouse_api.conditions import Reason
 from dormouse_api.names import MARKER
 from dormouse_runtime.pull import space
+from dormouse_runtime.pull.progress import Meter
 from dormouse_runtime.pull.verify import Check
 from tests.runtime.pull.harness import LARGE, PULLED, SMALL, WEIGHTS, Puller
+
+STALL_SECONDS = 3
 
 
 def test_a_pull_brings_the_wanted_files_and_the_marker(puller: Puller) -> None:
@@ -110,16 +113,27 @@ def test_work_on_the_volume_is_no_stall_of_the_source(
 ) -> None:
     """A part of many gigabytes is read for its hash, and synced to a slow disk, longer than a source may be silent."""
     commit = puller.hub.publish("acme/tiny", SMALL)
-    known = getattr(*work)
+    known, silence = getattr(*work), vars(Meter)["silent_seconds"].fget
+    begun: list[float] = []
+    judged = threading.Event()
+
+    def look(meter: Meter) -> float:
+        found: float = silence(meter)
+        if begun and time.monotonic() > begun[0] + STALL_SECONDS:
+            judged.set()  # by now whoever took this work for silence has what it needs to say so
+        return found
 
     def slow(*arguments: object) -> None:
         if threading.current_thread() is not threading.main_thread():
-            time.sleep(5)
+            begun.append(time.monotonic())
+            assert judged.wait(60)
         known(*arguments)
 
     with monkeypatch.context() as large:
         large.setattr(*work, slow)
-        ended = puller.run("fetch", DORMOUSE_STALL_SECONDS="3")
+        large.setattr(Meter, "silent_seconds", property(look))
+        ended = puller.run("fetch", DORMOUSE_STALL_SECONDS=str(STALL_SECONDS))
+    assert begun
     assert ended.code == 0, ended
     assert puller.files(commit)[WEIGHTS] == SMALL[WEIGHTS]
 
