@@ -1,5 +1,6 @@
 """What devices cost, what of that answered calls, and what sleeping saved. Money needs the chart's prices."""
 
+from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dev.monitoring import rules
@@ -45,33 +46,25 @@ def _money(made: Dashboard) -> Dashboard:
         .with_panel(number("Saved an hour", "none", or_zero(f'sum({cost}{{state="saved"}})'), span=THIRD))
         .with_panel(number("Worth of the tokens an hour", "none", or_zero(f"sum({rules.TOKEN_WORTH})"), span=THIRD))
         .with_panel(
-            lines(
+            _stacked(
                 "Cost an hour by model",
-                "none",
-                Query(or_zero(f'sum by (namespace, model) ({cost}{{state="awake"}})'), "{{namespace}}/{{model}}"),
-                stacked=True,
-                span=THIRD,
+                f'sum by (namespace, model) ({cost}{{state="awake"}})',
+                "{{namespace}}/{{model}}",
             )
         )
         .with_panel(
-            lines(
+            _stacked(
                 "Saved an hour by model",
-                "none",
-                Query(or_zero(f'sum by (namespace, model) ({cost}{{state="saved"}})'), "{{namespace}}/{{model}}"),
-                stacked=True,
-                span=THIRD,
+                f'sum by (namespace, model) ({cost}{{state="saved"}})',
+                "{{namespace}}/{{model}}",
             )
         )
-        .with_panel(
-            lines(
-                "Worth of the tokens by model",
-                "none",
-                Query(or_zero(f"sum by (model) ({rules.TOKEN_WORTH})"), "{{model}}"),
-                stacked=True,
-                span=THIRD,
-            )
-        )
+        .with_panel(_stacked("Worth of the tokens by model", f"sum by (model) ({rules.TOKEN_WORTH})", "{{model}}"))
     )
+
+
+def _stacked(title: str, asked: str, legend: str) -> timeseries.Panel:
+    return lines(title, "none", Query(or_zero(asked), legend), stacked=True, span=THIRD)
 
 
 def _ahead(made: Dashboard) -> Dashboard:
